@@ -5,7 +5,7 @@ in place (``paths``) and the one that new packets take (``active``). On the serv
 ``ServiceIntent`` maps (peer, key) to a lane of the appliance, and what comes out back to the peer.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from outrider.domain.appliance import ApplianceClass
 from outrider.domain.guest import VnicId
@@ -17,7 +17,7 @@ from outrider.domain.wire import OpenReason, Path, WireState
 class WireIntent:
     """How the port of ``vnic`` on this server treats packets.
 
-    ``await_announcement``: deliver nothing to the guest until it has sent its first frame here (DESIGN 4.3, two copies).
+    ``await_announcement``: deliver nothing to the guest before its first frame from here (DESIGN 4.3, two copies).
     ``reason`` is what ``explain`` prints.
     """
 
@@ -29,7 +29,7 @@ class WireIntent:
     await_announcement: bool = False
     open_reason: OpenReason | None = None
     policy: str | None = None
-    reason: str = ""
+    reason: str = field(default="", compare=False)  # a change of words alone is no new intent
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from outrider.domain.wire import OpenReason, Path, WireId, WireState
 
 @dataclass(frozen=True, slots=True)
 class WireEntry:
-    """A wire as it was last planned. ``paths`` are all that must have their returns in place; ``active`` is one of them.
+    """A wire as last planned. ``paths`` are all that must have their returns in place; ``active`` is one of them.
 
     ``wanted`` names the appliances, hop by hop, that the wire should end up with; ``settled`` is true when nothing
     better is on its way (no local appliance requested); ``covered`` is true once the wire has had a path.

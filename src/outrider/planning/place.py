@@ -170,7 +170,7 @@ class Placer:
         if chosen.ruleset is not None and chosen.ruleset not in self._cluster.rulesets:
             return f"class {chosen.name} needs rule set {chosen.ruleset}, which does not exist", None
         entry = self._allocator.request(server, chosen)
-        return f"{entry.name} requested", entry.name
+        return f"{entry.name} is requested", entry.name
 
 
 def _progress(state: ApplianceState, reason: str) -> str:

@@ -1,0 +1,105 @@
+"""The agent's local Unix socket: one JSON line asked, one answered.
+
+The libvirt hook arms guests through it, and operators reach a server through it when the controller is dead. Who may
+open the socket (root) may do anything here that root may do anyway.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from outrider.agent.loop import AgentLoop, ArmingRefused
+
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+
+log = structlog.get_logger("agent")
+
+Request = dict[str, Any]
+Trace = Callable[[int, str, bytes], list[str]]
+
+
+class ControlSocket:
+    """Answers on ``path`` while it runs. ``trace`` asks the live programs about a packet."""
+
+    def __init__(self, path: Path, loop: AgentLoop, trace: Trace) -> None:
+        self._path, self._loop, self._trace = path, loop, trace
+        self._operations: dict[str, Callable[[Request], Awaitable[Request]]] = {
+            "arm": self._arm,
+            "changed": self._changed,
+            "release": self._release,
+            "trace": self._trace_packet,
+            "status": self._status,
+        }
+
+    async def run(self) -> None:
+        """Serve until cancelled; takes over a socket file that a dead agent left."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.unlink(missing_ok=True)
+        server = await asyncio.start_unix_server(self._serve, str(self._path), limit=MAX_REQUEST_BYTES)
+        self._path.chmod(0o600)
+        async with server:
+            await server.serve_forever()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            answer = await self._answer(await reader.readline())
+            writer.write(json.dumps(answer).encode() + b"\n")
+            await writer.drain()
+        except (ConnectionError, asyncio.LimitOverrunError, ValueError) as error:
+            log.warning("control request failed", reason=str(error))
+        finally:
+            writer.close()
+
+    async def _answer(self, line: bytes) -> Request:
+        try:
+            request = json.loads(line)
+            operation = self._operations[request["op"]]
+        except (ValueError, KeyError, TypeError):
+            return {"ok": False, "error": f"not a request; known operations: {', '.join(self._operations)}"}
+        try:
+            return {"ok": True, **await operation(request)}
+        except ArmingRefused as error:
+            return {"ok": False, "error": str(error)}
+        except KeyError as error:
+            return {"ok": False, "error": f"no guest or field {error} on {self._loop.config.server}"}
+        except ValueError as error:
+            return {"ok": False, "error": str(error)}
+
+    async def _arm(self, request: Request) -> Request:
+        guest = self._loop.announce(str(request["xml"]))
+        await self._loop.arm_guest(guest)
+        return {"guest": guest.name, "ports": [vnic.port for vnic in guest.vnics]}
+
+    async def _changed(self, request: Request) -> Request:
+        self._loop.look_again()
+        return {}
+
+    async def _release(self, request: Request) -> Request:
+        who = str(request.get("who") or "unknown")
+        vnics = self._loop.release(str(request["guest"]), bool(request.get("undo")), who)
+        return {"vnics": vnics}
+
+    async def _trace_packet(self, request: Request) -> Request:
+        """``packet`` is a frame in hex, ``direction`` egress or ingress (relative to the guest)."""
+        entries = self._loop.ports_of(str(request["guest"]))
+        if not entries:
+            raise KeyError(request["guest"])
+        frame, direction = bytes.fromhex(request["packet"]), str(request.get("direction", "egress"))
+        lines = []
+        for entry in entries:
+            lines.append(f"{entry.port.name} ({entry.vnic.mac}) on {self._loop.config.server}:")
+            lines += [f"  {line}" for line in self._trace(entry.port.ifindex, direction, frame)]
+        return {"lines": lines}
+
+    async def _status(self, request: Request) -> Request:
+        accepted = self._loop.session.accepted
+        return {
+            "server": self._loop.config.server,
+            "generation": accepted.intent.generation if accepted else None,
+            "term": accepted.term if accepted else None,
+            "ports": [entry.port.name for entry in self._loop.ports_of_all()],
+        }

@@ -1,0 +1,60 @@
+"""The little an agent keeps on disk: its last intent, the emergency releases, and the audit of those.
+
+Every write goes to a new file that then takes the old one's place, so that a crash leaves one or the other whole.
+"""
+
+import json
+import os
+from pathlib import Path
+
+from outrider.domain.guest import VnicId
+from outrider.session.messages import BadMessage, IntentMessage, decode_intent, encode
+
+
+class AgentFiles:
+    """Files in ``directory``, which is made when it is not there."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._intent = directory / "intent.json"
+        self._released = directory / "released.json"
+        self._audit = directory / "audit.log"
+
+    def last_intent(self) -> IntentMessage | None:
+        """The intent last saved; None when there is none. Raises ``BadMessage`` for one that cannot be read."""
+        if not self._intent.exists():
+            return None
+        try:
+            return decode_intent(self._intent.read_bytes())
+        except BadMessage as error:
+            raise BadMessage(f"{self._intent}: {error}") from error
+
+    def save_intent(self, message: IntentMessage) -> None:
+        """Keep ``message`` as the intent to enforce when no controller can be reached."""
+        _replace_file(self._intent, encode(message))
+
+    def released(self) -> frozenset[VnicId]:
+        """The vnics under emergency release."""
+        if not self._released.exists():
+            return frozenset()
+        return frozenset(VnicId.parse(text) for text in json.loads(self._released.read_text()))
+
+    def save_released(self, released: frozenset[VnicId]) -> None:
+        """Keep ``released`` over restarts: a release ends only when an operator undoes it."""
+        _replace_file(self._released, json.dumps(sorted(map(str, released))).encode())
+
+    def audit(self, entry: dict[str, object]) -> None:
+        """Append one line that says who did what; on disk before this returns."""
+        with self._audit.open("a") as file:
+            file.write(json.dumps(entry, sort_keys=True) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _replace_file(path: Path, content: bytes) -> None:
+    draft = path.with_suffix(".new")
+    with draft.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

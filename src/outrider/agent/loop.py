@@ -1,0 +1,334 @@
+"""One look at everything on this server and its correction, repeated whenever something says "look again".
+
+Nothing here depends on an event having been seen: each round starts from whole snapshots, and what it applies is the
+whole steering table. So an agent that was killed in the middle of anything simply does the next round.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from outrider.agent.files import AgentFiles
+from outrider.agent.ports import Appliances, Hypervisor, Links, PortRefused, Steering
+from outrider.agent.resolve import VnicPort, is_armed_on_sight, resolve_ports, with_existing_ports
+from outrider.agent.timeline import Timeline, WireTimes
+from outrider.domain.guest import GuestState, VnicId
+from outrider.domain.intent import ServerIntent
+from outrider.domain.observation import (
+    ApplianceObservation,
+    Condition,
+    GuestObservation,
+    PortObservation,
+    ServerObservation,
+    ServiceObservation,
+    WireObservation,
+)
+from outrider.domain.wire import Path
+from outrider.pipeline.compile import LocalPorts, compile_table
+from outrider.pipeline.table import SteeringTable
+from outrider.session.agent import AgentSession
+
+LOOK_EVERY_S = 2.0
+ARM_DEADLINE_S = 4.0
+TUNNEL_DEVICE = "or-tunnel"
+TUNNEL_UDP_PORT = 4790
+LANE_OVERHEAD = 4
+
+log = structlog.get_logger("agent")
+
+
+@dataclass(frozen=True, slots=True)
+class AgentConfig:
+    """What is particular to this server. ``tunnel_interface`` carries the tunnel; its MTU bounds remote hops."""
+
+    server: str
+    tunnel_interface: str
+    tunnel_address: str
+    arm_patterns: tuple[str, ...] = ("vnet*",)
+    appliance_slots: int = 8
+    guest_mtu: int = 1500
+
+
+@dataclass(slots=True)
+class _Applied:
+    """What the last round left in the kernel."""
+
+    intent: ServerIntent
+    ports: list[VnicPort] = field(default_factory=list)
+    problems: Sequence[str] = ()
+
+
+class ArmingRefused(Exception):
+    """A guest's ports cannot be armed now; the message is for the operator who started it."""
+
+
+class AgentLoop:
+    """Observes, applies and reports for one server."""
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        files: AgentFiles,
+        session: AgentSession,
+        links: Links,
+        hypervisor: Hypervisor,
+        appliances: Appliances,
+        steering: Steering,
+        port_refused: type[Exception] = PortRefused,
+    ) -> None:
+        self.config = config
+        self.session = session
+        self._files = files
+        self._links, self._hypervisor, self._appliances, self._steering = links, hypervisor, appliances, steering
+        self._port_refused = port_refused
+        self._timeline = Timeline()
+        self._refusals: dict[str, str] = {}
+        self._armed: set[int] = set()
+        self._applied = _Applied(session.intent)
+        self._look = asyncio.Event()
+        self._released = files.released()
+        self.observation: ServerObservation | None = None
+        self.reported = asyncio.Event()  # set when ``observation`` has been made anew
+
+    def look_again(self) -> None:
+        """Something may have changed; may be called at any time, any number of times."""
+        self._look.set()
+
+    async def run(self) -> None:
+        """Watch and correct until cancelled. The first round begins once every adapter has looked."""
+        await self._links.start(self.look_again, self._port_appeared)
+        try:
+            await self._appliances.start(self.look_again)
+            await self._hypervisor.start(self.look_again)
+            while True:
+                self.round()
+                try:
+                    async with asyncio.timeout(LOOK_EVERY_S):
+                        await self._look.wait()
+                except TimeoutError:
+                    self._verify()
+                self._look.clear()
+        finally:
+            await self._hypervisor.stop()
+            await self._appliances.stop()
+            await self._links.stop()
+
+    def round(self) -> None:
+        """One whole look and its correction."""
+        ports = {port.name: port for port in self._links.snapshot()}
+        guests = self._hypervisor.snapshot()
+        found = resolve_ports(guests, ports)
+        for entry in found:
+            self._arm(entry.port)
+        found = [entry for entry in found if entry.port.name not in self._refusals]
+        self._appliances.apply(self.session.intent.appliances)
+        self._apply(found, ports)
+        self._forget(ports, found)
+        self.observation = self._observe(guests, ports)
+        self.reported.set()
+
+    # -- arming
+
+    def _port_appeared(self, port: PortObservation) -> None:
+        if is_armed_on_sight(port, self.config.arm_patterns):
+            self._arm(port)
+            self.look_again()
+
+    def _arm(self, port: PortObservation) -> None:
+        if port.ifindex in self._armed:
+            return
+        try:
+            self._steering.arm(port.ifindex)
+        except self._port_refused as refusal:
+            if self._refusals.get(port.name) != str(refusal):
+                log.warning("port refused", port=port.name, reason=str(refusal))
+            self._refusals[port.name] = str(refusal)
+            return
+        self._refusals.pop(port.name, None)
+        self._armed.add(port.ifindex)
+
+    def announce(self, description: str) -> GuestObservation:
+        """Take in a guest from the start hook; see ``arm_guest``. Raises ``ArmingRefused``."""
+        try:
+            return self._hypervisor.announce(description)
+        except ValueError as error:
+            raise ArmingRefused(str(error)) from error
+
+    async def arm_guest(self, guest: GuestObservation) -> None:
+        """Return once every steerable port of ``guest`` is armed and has its wire; raises ``ArmingRefused``.
+
+        A port that cannot be steered refuses the start: its guest would run unprotected where a policy may ask
+        for protection.
+        """
+        deadline = time.monotonic() + ARM_DEADLINE_S
+        while True:
+            self.round()
+            missing = self._unarmed(guest)
+            if missing is None:
+                return
+            if time.monotonic() >= deadline or missing in self._refusals.values():
+                raise ArmingRefused(f"guest {guest.name} on {self.config.server}: {missing}")
+            self._look.clear()
+            try:
+                async with asyncio.timeout(min(0.05, max(0.0, deadline - time.monotonic()))):
+                    await self._look.wait()
+            except TimeoutError:
+                continue
+
+    def _unarmed(self, guest: GuestObservation) -> str | None:
+        """Why ``guest`` may not run yet, None when it may."""
+        armed = {entry.vnic for entry in self._applied.ports}
+        for vnic in guest.vnics:
+            if vnic.refused:
+                return f"vnic {vnic.mac} cannot be protected: {vnic.refused}"
+            if VnicId(guest.uuid, vnic.mac) not in armed:
+                return self._refusals.get(vnic.port or "") or f"port {vnic.port} of vnic {vnic.mac} does not exist"
+        return None
+
+    # -- applying
+
+    def _apply(self, found: list[VnicPort], ports: Mapping[str, PortObservation]) -> None:
+        intent = self.session.intent
+        tunnel = self._ensure_tunnel(ports)
+        pairs = {
+            wanted.name: pair
+            for wanted in intent.appliances
+            if (pair := self._appliances.ports(wanted.name)) is not None
+        }
+        for pair in pairs.values():
+            self._steering.guard_appliance_ports(*pair)
+        local = LocalPorts({entry.vnic: entry.port.ifindex for entry in found}, pairs, tunnel)
+        table: SteeringTable = compile_table(intent, local, self._released)
+        self._steering.apply(table)
+        now = time.time()
+        for entry in found:
+            self._note_armed(entry, now)
+        for problem in table.problems:
+            if problem not in self._applied.problems:
+                log.info("not applied yet", problem=problem)
+        self._applied = _Applied(intent, found, table.problems)
+
+    def _ensure_tunnel(self, ports: Mapping[str, PortObservation]) -> int | None:
+        underlay = ports.get(self.config.tunnel_interface)
+        if underlay is None:
+            return None
+        ifindex = self._links.ensure_tunnel(TUNNEL_DEVICE, TUNNEL_UDP_PORT, self.config.guest_mtu + LANE_OVERHEAD)
+        self._steering.guard_tunnel(ifindex)
+        return ifindex
+
+    def _note_armed(self, entry: VnicPort, now: float) -> None:
+        times = self._timeline.of(entry.vnic, entry.port.ifindex, now)
+        if times.armed_at is None:
+            times.armed_at = now
+            first = self._steering.wire_counters(entry.vnic).frames("first_egress")
+            times.frames_before_arming = max(0, entry.port.rx_packets - first)
+        if times.running_at is None and entry.guest.state is GuestState.RUNNING:
+            times.running_at = now
+
+    def _forget(self, ports: Mapping[str, PortObservation], found: list[VnicPort]) -> None:
+        self._timeline.forget_all_but({entry.vnic for entry in found})
+        self._armed &= {port.ifindex for port in ports.values()}
+        for name in set(self._refusals) - set(ports):
+            del self._refusals[name]
+
+    def _verify(self) -> None:
+        for repair in self._steering.verify():
+            log.warning("repaired", what=repair)
+
+    # -- reporting
+
+    def _observe(self, guests: Sequence[GuestObservation], ports: Mapping[str, PortObservation]) -> ServerObservation:
+        underlay = ports.get(self.config.tunnel_interface)
+        intent = self._applied.intent
+        appliances = tuple(self._appliances.snapshot())
+        return ServerObservation(
+            self.config.server,
+            self.config.tunnel_address,
+            underlay.mtu if underlay else 0,
+            self.config.appliance_slots,
+            intent.generation,
+            guests=with_existing_ports(guests, ports, self._refusals),
+            wires=tuple(self._observe_wire(entry) for entry in self._applied.ports),
+            services=tuple(self._observe_services(intent, appliances)),
+            appliances=appliances,
+            conditions=(*self._steering.conditions(), *self._problem_conditions()),
+            drops=self._steering.drops(),
+        )
+
+    def _observe_wire(self, entry: VnicPort) -> WireObservation:
+        wanted = next((wire for wire in self._applied.intent.wires if wire.vnic == entry.vnic), None)
+        attached = tuple(path.id for path in wanted.paths if self._is_usable(path)) if wanted else ()
+        active = wanted.active if wanted and wanted.active in attached else None
+        is_released = entry.vnic in self._released
+        state = "released" if is_released else wanted.state.value if wanted else "hold"
+        times: WireTimes = self._timeline.of(entry.vnic, entry.port.ifindex, time.time())
+        self._timeline.activated(times, active, time.time())
+        return WireObservation(
+            entry.vnic,
+            entry.port.name,
+            state,
+            attached,
+            active,
+            times.seen_at,
+            times.armed_at,
+            times.running_at,
+            times.active_since,
+            self._steering.announced(entry.vnic),
+            is_released,
+            times.frames_before_arming,
+            self._steering.wire_counters(entry.vnic),
+        )
+
+    def _is_usable(self, path: Path) -> bool:
+        return all(hop.is_remote or self._appliances.ports(hop.appliance) is not None for hop in path.hops)
+
+    def _observe_services(
+        self, intent: ServerIntent, appliances: Sequence[ApplianceObservation]
+    ) -> list[ServiceObservation]:
+        here = {appliance.name for appliance in appliances if self._appliances.ports(appliance.name) is not None}
+        return [
+            ServiceObservation(service.path, service.appliance)
+            for service in intent.services
+            if service.appliance in here
+        ]
+
+    def _problem_conditions(self) -> list[Condition]:
+        return [Condition("Applied", False, problem) for problem in self._applied.problems]
+
+    # -- emergency release
+
+    def release(self, guest: str, undo: bool, who: str) -> list[str]:
+        """Let every vnic of ``guest`` (name or UUID) pass uninspected, or end that. Returns the vnics concerned.
+
+        Works without a controller, outlasts restarts, and is written to the audit log before it takes effect.
+        Raises ``KeyError`` when no such guest is here (or, to undo, none is released).
+        """
+        named = {seen.uuid for seen in self._hypervisor.snapshot() if guest in (seen.name, seen.uuid)} or {guest}
+        known = {entry.vnic for entry in self._applied.ports} | self._released
+        vnics = frozenset(vnic for vnic in known if vnic.guest in named)
+        if not vnics:
+            raise KeyError(guest)
+        entry: dict[str, object] = {
+            "time": time.time(),
+            "who": who,
+            "action": "release-undone" if undo else "release",
+            "guest": guest,
+            "vnics": sorted(map(str, vnics)),
+        }
+        self._files.audit(entry)
+        self._released = self._released - vnics if undo else self._released | vnics
+        self._files.save_released(self._released)
+        log.warning("emergency release" if not undo else "emergency release undone", guest=guest, who=who)
+        self.round()
+        return sorted(map(str, vnics))
+
+    def ports_of_all(self) -> list[VnicPort]:
+        """Every armed vnic port of this server."""
+        return list(self._applied.ports)
+
+    def ports_of(self, guest: str) -> list[VnicPort]:
+        """The armed ports of ``guest`` (name or UUID) on this server."""
+        return [entry for entry in self._applied.ports if guest in (entry.guest.name, entry.guest.uuid)]
