@@ -44,7 +44,7 @@ async def available(store: Store, prefix: str, start: int, expected: int) -> lis
     watch = store.watch(prefix, start)
     batches: list[Batch] = []
     while True:
-        step: asyncio.Task[Batch] = asyncio.ensure_future(watch.__anext__())  # type: ignore[arg-type]
+        step: asyncio.Task[Batch] = asyncio.ensure_future(watch.__anext__())
         done, _ = await asyncio.wait([step], timeout=10 if len(batches) < expected else 0.01)
         if not done:
             step.cancel()
