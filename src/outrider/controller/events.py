@@ -4,7 +4,6 @@ They are kept in memory, the newest ``KEPT_EVENTS`` of them: the record for audi
 releases in the agents' audit logs).
 """
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
@@ -57,7 +56,7 @@ class EventLog:
                 if event.sequence > last:
                     last = event.sequence
                     yield event
-            await asyncio.wait_for(ticket.wait(), None)
+            await ticket.wait()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,11 @@ In reading order: which wires there are; where each should go and one step of it
 takes; what each server is to be told; which moves that amounts to; what is worth telling a person.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from outrider.domain.guest import VnicId
 from outrider.domain.intent import ApplianceIntent, Peer, ServerIntent, ServiceIntent, WireIntent
 from outrider.domain.move import Move
 from outrider.domain.wire import WireId, WireState
@@ -41,6 +42,8 @@ class _Planner:
         self._cluster, self._now, self._ledger = cluster, now, cluster.ledger
         self._allocator = Allocator(cluster.ledger, now)
         self._presences = {presence.wire: presence for presence in cluster.presences()}
+        self._places = Counter(wire.vnic for wire in self._presences)
+        self._inspectors = self._index_inspectors()
         self._wakes: list[float] = []
         self._needed: set[str] = set()
         observations = {name: view.observation for name, view in cluster.servers.items()}
@@ -107,18 +110,21 @@ class _Planner:
             return False
         if was is not None and not was.await_announcement:
             return False
-        return any(wire.vnic == presence.wire.vnic and wire != presence.wire for wire in self._presences)
+        return self._places[presence.wire.vnic] > 1
 
     def _knows(self, wire: WireId) -> tuple[str, ...]:
         """The appliances that inspect this vnic elsewhere, or did until it left."""
-        present = [
-            hop.appliance
-            for entry in self._ledger.wires.values()
-            if entry.wire.vnic == wire.vnic and entry.wire != wire and entry.active_path
-            for hop in entry.active_path.hops
-        ]
-        past = [name for place in self._ledger.last_places if place.vnic == wire.vnic for name in place.appliances]
-        return (*present, *past)
+        return tuple(name for server, name in self._inspectors[wire.vnic] if server != wire.server)
+
+    def _index_inspectors(self) -> dict[VnicId, list[tuple[str, str]]]:
+        """(server of the wire, appliance) by vnic: those on a path now first, then those that were."""
+        found: dict[VnicId, list[tuple[str, str]]] = defaultdict(list)
+        for entry in self._ledger.wires.values():
+            if entry.active_path:
+                found[entry.wire.vnic] += [(entry.wire.server, hop.appliance) for hop in entry.active_path.hops]
+        for place in self._ledger.last_places:
+            found[place.vnic] += [(place.server, name) for name in place.appliances]
+        return found
 
     def _load(self) -> Counter[str]:
         """Wires per appliance, of those that are still there."""
