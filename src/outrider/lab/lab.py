@@ -13,7 +13,7 @@ from pathlib import Path
 
 from outrider.domain.labels import check_label_key, check_label_value
 from outrider.lab import container, fabric, machine
-from outrider.lab.libvirt_daemon import start_libvirt
+from outrider.lab.libvirt_daemon import configure_libvirt, start_libvirt
 from outrider.lab.machine import GuestImage, ImageSource
 from outrider.lab.paths import RUN_ROOT, LabError, LabPaths, check_short_name
 from outrider.lab.processes import inside, is_alive, marked_environment, run_inside
@@ -124,7 +124,8 @@ class Lab:
             made = make_server(self.paths, self._switch(), name, index, libvirt)
             edit_record(self.paths, lambda record, made=made: record.with_server(made))  # type: ignore[misc]
             if libvirt:
-                start_libvirt(self.paths, made, self._cache, with_hook=bool(agent))
+                configure_libvirt(self.paths, name, with_hook=bool(agent))
+                start_libvirt(self.paths, made, self._cache)
             if agent:
                 start_agent(self.paths, made, agent)
                 made = replace(made, agent=True)
