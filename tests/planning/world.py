@@ -73,7 +73,9 @@ class World:
             wires=tuple(self._wire(server, name, state, intent) for name, state in here.items()),
             services=tuple(ServiceObservation(service.path, service.appliance) for service in intent.services),
             appliances=tuple(
-                ApplianceObservation(wanted.name, wanted.appliance_class.name, self._state(wanted.name), ready_at=self.now)
+                ApplianceObservation(
+                    wanted.name, wanted.appliance_class.name, self._state(wanted.name), ready_at=self.now
+                )
                 for wanted in intent.appliances
             ),
         )
@@ -141,4 +143,3 @@ class World:
         self.step()
         self.make_ready()
         self.settle()
-
