@@ -1,6 +1,7 @@
 """A small world for the planner: servers that do what they are told, at once or not at all."""
 
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from outrider.domain.appliance import ApplianceClass, ApplianceFormat, ApplianceState
 from outrider.domain.guest import GuestState, VnicId
@@ -25,7 +26,7 @@ WEB_TIER = SecurityPolicy("web-tier", ("ips",), Selector.from_match_labels({"tie
 
 def uuid_of(name: str) -> str:
     """A stable identity for a guest's name."""
-    return f"00000000-0000-4000-8000-{abs(hash(name)) % 10**12:012d}"
+    return str(UUID(int=int.from_bytes(name.encode()[-12:], "big")))
 
 
 def vnic_of(name: str) -> VnicId:

@@ -35,6 +35,19 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class Preference:
+    """What speaks for one appliance before another: names of appliances, strongest first.
+
+    ``current`` are on the wire's active path (it does not move without need), ``pending`` on the one it is about to
+    take, and ``before`` inspect, or last inspected, the same vnic elsewhere: they know its connections.
+    """
+
+    current: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class _HopChoice:
     appliance: ApplianceEntry | None
     settled: bool
@@ -50,30 +63,22 @@ class Placer:
         self._allocator = allocator
         self._load = load  # wires per appliance
 
-    def place(
-        self,
-        server: str,
-        policy: SecurityPolicy | None,
-        current: tuple[str, ...],
-        before: tuple[str, ...],
-        covered: bool,
-    ) -> Choice:
+    def place(self, server: str, policy: SecurityPolicy | None, prefer: Preference, covered: bool) -> Choice:
         """Where a wire on ``server`` should go.
 
-        ``current`` are the appliances its active path uses; ``before`` those that inspect, or last inspected, the
-        same vnic elsewhere: they know its connections. ``covered`` says that the wire has had a path before, so that
-        the policy's word for failure holds, not its word for the beginning.
+        ``covered`` says that the wire has had a path before, so that the policy's word for failure holds, not its
+        word for the beginning.
         """
         if policy is None:
             return Choice(WireState.OPEN, open_reason=OpenReason.NO_POLICY, reason="no policy selects this guest")
         head = f"policy {policy.name} needs {', '.join(policy.controls)}"
-        choices = [self._choose(server, control, policy, current, before) for control in policy.controls]
+        choices = [self._choose(server, control, policy, prefer) for control in policy.controls]
         needed = frozenset().union(*(choice.needed for choice in choices))
         reason = f"{head}: " + "; ".join(choice.reason for choice in choices)
         appliances = tuple(choice.appliance for choice in choices if choice.appliance)
         if len(appliances) == len(choices):
             for appliance in appliances:
-                self._load[appliance.name] += appliance.name not in current
+                self._load[appliance.name] += appliance.name not in prefer.current
             settled = all(choice.settled for choice in choices)
             return Choice(WireState.PATH, appliances, settled, needed=needed, reason=reason)
         return self._without_path(policy, covered, needed, reason)
@@ -87,17 +92,15 @@ class Placer:
             return Choice(WireState.OPEN, (), False, OpenReason.FAIL_OPEN, needed, reason)
         return Choice(WireState.HOLD, (), False, None, needed, reason + "; held until one is ready")
 
-    def _choose(
-        self, server: str, control: str, policy: SecurityPolicy, current: tuple[str, ...], before: tuple[str, ...]
-    ) -> _HopChoice:
+    def _choose(self, server: str, control: str, policy: SecurityPolicy, prefer: Preference) -> _HopChoice:
         classes = {name: cls for name, cls in self._cluster.classes.items() if control in cls.controls}
         if not classes:
             return _HopChoice(None, False, frozenset(), f"no appliance class provides {control}")
         ready = [entry for entry in self._providers(classes) if self._cluster.is_ready(entry.name)]
-        local = self._best((entry for entry in ready if entry.server == server), current, before)
+        local = self._best((entry for entry in ready if entry.server == server), prefer)
         if local:
             return _HopChoice(local, True, frozenset({local.name}), f"{local.name} runs on {server}")
-        remote, remote_note = self._remote(server, ready, current, before)
+        remote, remote_note = self._remote(server, ready, prefer)
         if policy.placement is Placement.REMOTE_OK and remote:
             return _HopChoice(remote, True, frozenset({remote.name}), f"{remote.name} on {remote.server} (remote-ok)")
         request_note, requested = self._request(server, control, classes)
@@ -110,21 +113,19 @@ class Placer:
     def _providers(self, classes: Mapping[str, ApplianceClass]) -> Iterable[ApplianceEntry]:
         return (entry for entry in self._allocator.appliances.values() if entry.appliance_class.name in classes)
 
-    def _best(
-        self, candidates: Iterable[ApplianceEntry], current: tuple[str, ...], before: tuple[str, ...]
-    ) -> ApplianceEntry | None:
-        """The one in use first (a wire does not move without need), then the one that knows the vnic's connections,
-        then the least loaded, then by name. One that serves its rated number of wires takes no more."""
+    def _best(self, candidates: Iterable[ApplianceEntry], prefer: Preference) -> ApplianceEntry | None:
+        """The preferred one, then the least loaded, then by name. One with its rated number of wires takes no more."""
         fit = [
             entry
             for entry in candidates
-            if entry.name in current or self._load[entry.name] < entry.appliance_class.rated_wires
+            if entry.name in prefer.current or self._load[entry.name] < entry.appliance_class.rated_wires
         ]
         return min(
             fit,
             key=lambda entry: (
-                entry.name not in current,
-                entry.name not in before,
+                entry.name not in prefer.current,
+                entry.name not in prefer.pending,
+                entry.name not in prefer.before,
                 self._load[entry.name],
                 entry.name,
             ),
@@ -132,7 +133,7 @@ class Placer:
         )
 
     def _remote(
-        self, server: str, ready: list[ApplianceEntry], current: tuple[str, ...], before: tuple[str, ...]
+        self, server: str, ready: list[ApplianceEntry], prefer: Preference
     ) -> tuple[ApplianceEntry | None, str]:
         mtu_wanted = GUEST_MTU + TUNNEL_OVERHEAD
         elsewhere = [entry for entry in ready if entry.server != server]
@@ -145,9 +146,9 @@ class Placer:
             entry
             for entry in elsewhere
             if servers[entry.server].observation.tunnel_mtu >= mtu_wanted
-            and (servers[entry.server].connected or entry.name in current)
+            and (servers[entry.server].connected or entry.name in prefer.current)
         ]
-        best = self._best(fit, current, before)
+        best = self._best(fit, prefer)
         return best, "" if best else "no ready appliance elsewhere can be reached or has room"
 
     def _request(self, server: str, control: str, classes: Mapping[str, ApplianceClass]) -> tuple[str, str | None]:

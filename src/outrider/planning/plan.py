@@ -17,7 +17,7 @@ from outrider.planning.cluster import ClusterState, Presence
 from outrider.planning.handover import Handover
 from outrider.planning.ledger import Ledger, WireEntry
 from outrider.planning.moves import KEPT_MOVES, begin_moves, follow_move, remember_places
-from outrider.planning.place import Placer
+from outrider.planning.place import Placer, Preference
 from outrider.planning.select import select_policy
 
 RETIRE_IDLE_S = 600.0
@@ -82,7 +82,8 @@ class _Planner:
         entry = was or WireEntry(presence.wire, presence.guest.name, WireState.HOLD)
         policy = select_policy(self._cluster.policies, presence.labels)
         current = tuple(hop.appliance for hop in entry.active_path.hops) if entry.active_path else ()
-        choice = placer.place(presence.wire.server, policy, current, self._knows(presence.wire), entry.covered)
+        prefer = Preference(current, entry.wanted, self._knows(presence.wire))
+        choice = placer.place(presence.wire.server, policy, prefer, entry.covered)
         self._needed |= choice.needed
         step = self._handover.next_step(entry, presence.applied, choice.appliances)
         if step.look_again_at is not None:
