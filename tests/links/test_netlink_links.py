@@ -1,0 +1,209 @@
+"""Links in a network namespace of the test's own: who appears is told, who is there is listed, the tunnel is made."""
+
+import asyncio
+import ctypes
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from outrider.domain.observation import PortObservation
+from outrider.links import NetlinkLinks, TunnelRefused
+
+pytestmark = pytest.mark.system
+CLONE_NEWNET = 0x4000_0000
+
+
+def in_new_namespace(story: Callable[[], Awaitable[None]]) -> None:
+    """Run ``story`` in a thread that has a network namespace of its own, which ends with the thread."""
+    if os.geteuid() != 0:
+        pytest.skip("a network namespace needs root")
+    failures: list[BaseException] = []
+
+    def tell() -> None:
+        try:
+            assert ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) == 0
+            asyncio.run(story())  # type: ignore[arg-type]
+        except BaseException as failure:
+            failures.append(failure)
+
+    thread = threading.Thread(target=tell)
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
+
+
+def ip(command: str) -> None:
+    subprocess.run(["ip", *command.split()], check=True)
+
+
+class Watch:
+    """What a started ``NetlinkLinks`` told."""
+
+    def __init__(self) -> None:
+        self.links = NetlinkLinks()
+        self.appeared: dict[str, float] = {}
+        self.changes = 0
+
+    def _change(self) -> None:
+        self.changes += 1
+
+    def _port(self, port: PortObservation) -> None:
+        self.appeared.setdefault(port.name, time.monotonic())
+
+    async def start(self) -> None:
+        await self.links.start(self._change, self._port)
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(5):
+            while not holds():
+                await asyncio.sleep(0.001)
+
+    def port(self, name: str) -> PortObservation | None:
+        return next((port for port in self.links.snapshot() if port.name == name), None)
+
+
+def test_a_port_that_appears_is_told_within_milliseconds() -> None:
+    async def story() -> None:
+        watch = Watch()
+        await watch.start()
+        late = []
+        for number in range(20):
+            ip(f"link add a{number} type veth peer name b{number}")
+            made = time.monotonic()
+            await watch.until(lambda number=number: f"a{number}" in watch.appeared and f"b{number}" in watch.appeared)
+            late.append(watch.appeared[f"a{number}"] - made)
+        assert sorted(late)[-2] < 0.05
+        await watch.links.stop()
+
+    in_new_namespace(story)
+
+
+def test_ports_that_were_there_before_are_told_at_the_start() -> None:
+    async def story() -> None:
+        ip("link add early type veth peer name peer")
+        watch = Watch()
+        await watch.start()
+        assert {"early", "peer", "lo"} <= set(watch.appeared)
+        await watch.links.stop()
+
+    in_new_namespace(story)
+
+
+def test_a_snapshot_says_kind_mtu_master_state_and_counters() -> None:
+    async def story() -> None:
+        watch = Watch()
+        ip("link add br0 type bridge")
+        ip("link add a type veth peer name b")
+        ip("link set a mtu 1400 master br0 up")
+        ip("link set b up")
+        a = watch.port("a")
+        assert a is not None
+        assert (a.kind, a.mtu, a.master, a.up) == ("veth", 1400, "br0", True)
+        bridge = watch.port("br0")
+        assert bridge is not None and (bridge.kind, bridge.master) == ("bridge", None)
+        watch.links.ensure_tunnel("t", 4790, 1504)
+        tunnel = watch.port("t")
+        assert tunnel is not None and tunnel.kind == "vxlan"
+
+    in_new_namespace(story)
+
+
+def test_received_frames_are_counted_by_the_port() -> None:
+    async def story() -> None:
+        watch = Watch()
+        ip("link add a type veth peer name b")
+        ip("link set a up")
+        ip("link set b up")
+        before = watch.port("a")
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
+            wire.bind(("b", 0))
+            for _ in range(7):
+                wire.send(b"\xff" * 6 + b"\x02" * 6 + b"\x88\xb5" + b"\0" * 50)
+        after = watch.port("a")
+        assert before is not None and after is not None
+        assert after.rx_packets - before.rx_packets >= 7
+
+    in_new_namespace(story)
+
+
+def test_a_port_leaving_its_bridge_has_changed_but_not_vanished() -> None:
+    async def story() -> None:
+        watch = Watch()
+        ip("link add br0 type bridge")
+        ip("link add a type veth peer name b")
+        ip("link set a master br0")
+        await watch.start()
+        told = dict(watch.appeared)
+        changes = watch.changes
+        ip("link set a nomaster")
+        await watch.until(lambda: watch.changes > changes)
+        port = watch.port("a")
+        assert port is not None and port.master is None
+        assert watch.appeared == told
+        await watch.links.stop()
+
+    in_new_namespace(story)
+
+
+def test_a_port_that_vanishes_is_no_longer_listed_and_told_anew_when_it_returns() -> None:
+    async def story() -> None:
+        watch = Watch()
+        ip("link add a type veth peer name b")
+        await watch.start()
+        changes = watch.changes
+        ip("link del a")
+        await watch.until(lambda: watch.changes > changes)
+        assert watch.port("a") is None
+        watch.appeared.clear()
+        ip("link add a type veth peer name b")
+        await watch.until(lambda: "a" in watch.appeared)
+        await watch.links.stop()
+
+    in_new_namespace(story)
+
+
+def test_lost_notifications_are_made_good() -> None:
+    async def story() -> None:
+        watch = Watch()
+        await watch.start()
+        # nobody reads while far more is said than the socket's buffer holds
+        commands = "\n".join(f"link add a{n} type veth peer name b{n}" for n in range(300))
+        changes = "\n".join(f"link set a{n % 300} mtu {1400 + n % 100}" for n in range(6000))
+        subprocess.run(["ip", "-batch", "-"], input=f"{commands}\n{changes}\n", text=True, check=True)
+        await watch.until(lambda: len(watch.appeared) >= 601)
+        assert {f"a{n}" for n in range(300)} <= set(watch.appeared)
+        await watch.links.stop()
+
+    in_new_namespace(story)
+
+
+def test_the_tunnel_is_external_has_our_port_and_making_it_twice_changes_nothing() -> None:
+    async def story() -> None:
+        links = NetlinkLinks()
+        ifindex = links.ensure_tunnel("or-tunnel", 4790, 1504)
+        assert links.ensure_tunnel("or-tunnel", 4790, 1600) == ifindex
+        said = subprocess.run(["ip", "-d", "link", "show", "or-tunnel"], capture_output=True, text=True, check=True)
+        assert "vxlan external" in said.stdout and "dstport 4790" in said.stdout
+        assert "nolearning" in said.stdout and "mtu 1600" in said.stdout and "UP" in said.stdout
+        assert links.ensure_tunnel("or-tunnel", 4791, 1504) != ifindex
+
+    in_new_namespace(story)
+
+
+def test_a_tunnel_name_or_port_that_is_taken_is_refused_with_the_reason() -> None:
+    async def story() -> None:
+        links = NetlinkLinks()
+        ip("link add a type veth peer name b")
+        with pytest.raises(TunnelRefused, match="a exists and is not a VXLAN device"):
+            links.ensure_tunnel("a", 4790, 1504)
+        ip("link add x type vxlan external dstport 4790")
+        with pytest.raises(TunnelRefused, match="another VXLAN device has this port"):
+            links.ensure_tunnel("or-tunnel", 4790, 1504)
+
+    in_new_namespace(story)
