@@ -40,15 +40,13 @@ def observe_release() -> Release:
     Raises ``PackagesUnavailable`` on another distribution, or when no source names the release.
     """
     codename = _codename()
-    listing = _apt("apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME) $(SUITE)", "Created-By: Packages")
+    fields = "$(REPO_URI) $(RELEASE) $(CODENAME) $(SUITE)"  # before the first update only RELEASE is known
+    listing = _apt("apt-get", "indextargets", "--format", fields, "Created-By: Packages")
     for line in listing.splitlines():
         uri, *suites = line.split()
         if codename in suites:
             return Release(codename, uri)
-    mirror = _mirror_from_sources(codename)
-    if mirror is None:
-        raise PackagesUnavailable(f"no apt source of this machine names {codename}: add Debian's main archive to it")
-    return Release(codename, mirror)
+    raise PackagesUnavailable(f"no apt source of this machine names {codename}: add Debian's main archive to it")
 
 
 def _codename() -> str:
@@ -58,12 +56,6 @@ def _codename() -> str:
     if fields.get("ID", "").strip('"') != "debian" or "VERSION_CODENAME" not in fields:
         raise PackagesUnavailable("this is not a Debian release: install the packages and kernels by hand")
     return fields["VERSION_CODENAME"].strip('"')
-
-
-def _mirror_from_sources(codename: str) -> str | None:
-    """The mirror by the source files alone: before the first ``apt-get update`` apt itself cannot say."""
-    listing = _apt("apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages")
-    return next((line.split()[0] for line in listing.splitlines() if line.split()[-1] == codename), None)
 
 
 def _apt(*command: str) -> str:
