@@ -39,6 +39,7 @@ class ControllerLoop:
     def __init__(self, memory: ControllerMemory, declared: DeclaredObjects) -> None:
         self._memory, self._declared = memory, declared
         self._declarations = Declarations()
+        self._ready = asyncio.Event()
         self._observations: dict[str, ServerObservation] = {}
         self._sessions: dict[str, ControllerSession] = {}
         self._changed = asyncio.Event()
@@ -47,9 +48,15 @@ class ControllerLoop:
         self.events = EventLog()
 
     async def run(self) -> None:
-        """Take over, then plan until cancelled. Raises ``StoreError`` when the store fails or another took over."""
+        """Take over, then plan until cancelled. Raises ``StoreError`` when the store fails or another took over.
+
+        Nothing is planned or told before both the ledger and what is declared have been read: a plan without the
+        policies would open every wire.
+        """
         self.ledger = await self._memory.take_over()
+        self._declarations = await self._declared.read()
         log.info("took over", term=self._memory.term, wires=len(self.ledger.wires))
+        self._ready.set()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch_declared())
             tasks.create_task(self._plan_when_changed())
@@ -61,8 +68,9 @@ class ControllerLoop:
             self._declarations = declarations
             self._changed.set()
 
-    def take_report(self, server: str, body: bytes) -> None:
+    async def take_report(self, server: str, body: bytes) -> None:
         """Take in an agent's report. Raises ``BadMessage``."""
+        await self._ready.wait()
         observation = self._session(server).take_report(body)
         if observation is None:
             return
@@ -76,6 +84,7 @@ class ControllerLoop:
 
     async def intent_lines(self, server: str, instance: str) -> AsyncIterator[bytes]:
         """The intents of ``server``, each as one line, as long as its agent watches."""
+        await self._ready.wait()
         session = self._session(server)
         session.connected(instance)
         self._changed.set()

@@ -40,4 +40,4 @@ class ControllerService:
 
     async def take_report(self, server: str, body: bytes) -> None:
         """Take in an agent's report. Raises ``BadMessage``, a ``ValueError``."""
-        self._loop.take_report(server, body)
+        await self._loop.take_report(server, body)
