@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from outrider import __version__
-from outrider.api.changes import Busy, NotDeclared, StillNeeded, apply_values, delete_keys
+from outrider.api.changes import Busy, NotDeclared, StillNeeded, apply_values, delete_keys, patch_labels
 from outrider.api.state import ApiState, Row
 from outrider.api.views import describe, list_items
 from outrider.manifests.convert import Declared, from_manifest, kind_of
@@ -133,6 +133,16 @@ async def put_one(plural: str, name: str, request: Request, state: State) -> dic
     if kind_of(value) is not kind or value.name != name:
         raise HTTPException(422, f"the manifest is of {kind_of(value).name} {value.name!r}, not {kind.name} {name!r}")
     return (await apply_values(state, [value])).as_json()
+
+
+@router.patch("/v1/guests/{name:path}")
+async def patch_guest(name: str, request: Request, state: State) -> dict[str, Any]:
+    """Change labels of one guest: ``{"labels": {"key": "value", "other": null}}`` (RFC 7386: null removes)."""
+    body = await _json_body(request)
+    labels = body.get("labels") if isinstance(body, dict) else None
+    if not isinstance(labels, dict) or not all(isinstance(value, str | None) for value in labels.values()):
+        raise HTTPException(422, "the body must be a JSON object with labels: a value or null for each key")
+    return (await patch_labels(state, name, labels)).as_json()
 
 
 @router.delete("/v1/{plural}/{name:path}")

@@ -4,16 +4,16 @@ A change is judged by the problems it would *add*: an object that was already in
 mending another. Whoever changes something at the same moment is noticed, and the check is made again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from outrider.api.state import ApiState, Row
 from outrider.domain.policy import SecurityPolicy
 from outrider.manifests.builtin import with_builtins
-from outrider.manifests.convert import Declared, kind_of
+from outrider.manifests.convert import Declared, from_manifest, kind_of, to_manifest
 from outrider.manifests.guest_labels import GuestLabels
-from outrider.manifests.kinds import Kind
+from outrider.manifests.kinds import GUEST, Kind
 from outrider.manifests.problems import ManifestError, Problem
 from outrider.manifests.references import check_references
 from outrider.store.declared import Declarations, DeclaredChanged
@@ -83,6 +83,25 @@ async def delete_keys(state: ApiState, keys: Sequence[Key], dry_run: bool = Fals
         except DeclaredChanged:
             continue
         return Change(tuple((kind, name, "deleted") for kind, name in keys))
+    raise Busy("others keep changing what is declared; try again")
+
+
+async def patch_labels(state: ApiState, guest: str, changes: Mapping[str, str | None]) -> Change:
+    """Set and (None) remove labels of one guest, leaving its others. Raises ``ManifestError`` or ``Busy``."""
+    for _ in range(ATTEMPTS):
+        before = await state.declared.read()
+        known = before.find(GUEST, guest)
+        labels = {**(known.labels if isinstance(known, GuestLabels) else {}), **changes}
+        kept = {key: value for key, value in labels.items() if value is not None}
+        # Through the manifest, so that the grammar of keys and values is checked in one place.
+        value = from_manifest(to_manifest(GuestLabels(guest, kept)))
+        result = _result_of(before, value)
+        try:
+            if result[2] != "unchanged":
+                await state.declared.change([value], (), before.revision)
+        except DeclaredChanged:
+            continue
+        return Change((result,), tuple(_warnings([value], await state.rows("guests"))))
     raise Busy("others keep changing what is declared; try again")
 
 

@@ -5,7 +5,7 @@ not wait.
 """
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -50,9 +50,7 @@ class ApiClient:
             base, connector = self.address, None
         else:
             base, connector = "http://outrider", aiohttp.UnixConnector(path=self.address.removeprefix("unix:"))
-        self._session = aiohttp.ClientSession(
-            base, connector=connector, timeout=timeout, read_bufsize=MAX_LINE_BYTES
-        )
+        self._session = aiohttp.ClientSession(base, connector=connector, timeout=timeout, read_bufsize=MAX_LINE_BYTES)
         return self
 
     async def __aexit__(
@@ -73,6 +71,10 @@ class ApiClient:
         """Delete objects given as (kind, name), all or none."""
         items = [{"kind": kind, "name": name} for kind, name in keys]
         return await self._call("POST", "/v1/delete", {"items": items}, {"dryRun": str(dry_run).lower()})
+
+    async def label(self, guest: str, changes: Mapping[str, str | None]) -> Item:
+        """Set labels of a guest (name or UUID), or remove those whose value is None."""
+        return await self._call("PATCH", f"/v1/guests/{quote(guest, safe='')}", {"labels": dict(changes)})
 
     async def items(self, plural: str, name: str | None = None) -> list[Item]:
         """The objects of one kind (keys: ``outrider.api.state``), or those of one name."""

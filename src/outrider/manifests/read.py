@@ -142,7 +142,7 @@ def read_paths(paths: Iterable[Path]) -> tuple[Document, ...]:
     problems: list[Problem] = []
     for path in _files_of(paths):
         try:
-            documents.extend(read_text(_text_of(path), str(path), _reader_beside(path)))
+            documents.extend(read_text(_text_of(path), str(path), reader_beside(path)))
         except ManifestError as error:
             problems.extend(error.problems)
     across = find_duplicates(documents) if not problems else []
@@ -175,7 +175,9 @@ def _text_of(path: Path) -> str:
         raise ManifestError([Problem(str(path), "", f"is not UTF-8 text (byte {error.start})")]) from error
 
 
-def _reader_beside(path: Path) -> ReadFile:
+def reader_beside(path: Path) -> ReadFile:
+    """Reads the files that the manifest ``path`` names, relative to where it lies."""
+
     def read(name: str) -> str:
         file = path.parent / name
         if file.stat().st_size > MAX_RULES_BYTES:

@@ -46,9 +46,7 @@ def _check_owner(path: Path, owner: int, version: int) -> None:
     if owner != APPLICATION_ID:
         raise StoreError(f"{path} is another program's database")
     if version > SCHEMA_VERSION:
-        raise StoreError(
-            f"{path} was written by a newer Outrider (schema {version}; this one knows {SCHEMA_VERSION})"
-        )
+        raise StoreError(f"{path} was written by a newer Outrider (schema {version}; this one knows {SCHEMA_VERSION})")
 
 
 def _check_whole(path: Path, connection: sqlite3.Connection) -> None:
