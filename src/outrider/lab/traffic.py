@@ -86,9 +86,9 @@ class TrafficLog:
 
 
 class Traffic:
-    """Traffic of ``flows`` from the network namespace of process ``pid``: it hears at once and sends when told to begin.
+    """Traffic of ``flows`` from the network namespace of process ``pid``.
 
-    It ends by itself after ``seconds``.
+    It hears at once, sends when told to begin, and ends by itself after ``seconds``.
     """
 
     def __init__(self, run: Run, pid: int, flows: Sequence[Flow], seconds: float = LONGEST_S) -> None:
