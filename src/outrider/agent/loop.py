@@ -18,7 +18,6 @@ from outrider.agent.timeline import Timeline, WireTimes
 from outrider.domain.guest import GuestState, VnicId
 from outrider.domain.intent import ServerIntent
 from outrider.domain.observation import (
-    ApplianceObservation,
     Condition,
     GuestObservation,
     PortObservation,
@@ -26,9 +25,9 @@ from outrider.domain.observation import (
     ServiceObservation,
     WireObservation,
 )
-from outrider.domain.wire import Path
+from outrider.domain.wire import OpenReason
 from outrider.pipeline.compile import LocalPorts, compile_table
-from outrider.pipeline.table import SteeringTable
+from outrider.pipeline.table import SteeringTable, WireRow
 from outrider.session.agent import AgentSession
 
 LOOK_EVERY_S = 2.0
@@ -58,7 +57,7 @@ class _Applied:
 
     intent: ServerIntent
     ports: list[VnicPort] = field(default_factory=list)
-    problems: Sequence[str] = ()
+    table: SteeringTable = field(default_factory=SteeringTable)
 
 
 class ArmingRefused(Exception):
@@ -207,9 +206,9 @@ class AgentLoop:
         for entry in found:
             self._note_armed(entry, now)
         for problem in table.problems:
-            if problem not in self._applied.problems:
+            if problem not in self._applied.table.problems:
                 log.info("not applied yet", problem=problem)
-        self._applied = _Applied(intent, found, table.problems)
+        self._applied = _Applied(intent, found, table)
 
     def _ensure_tunnel(self, ports: Mapping[str, PortObservation]) -> int | None:
         underlay = ports.get(self.config.tunnel_interface)
@@ -243,7 +242,7 @@ class AgentLoop:
     def _observe(self, guests: Sequence[GuestObservation], ports: Mapping[str, PortObservation]) -> ServerObservation:
         underlay = ports.get(self.config.tunnel_interface)
         intent = self._applied.intent
-        appliances = tuple(self._appliances.snapshot())
+        rows = {row.vnic: row for row in self._applied.table.wires}
         return ServerObservation(
             self.config.server,
             self.config.tunnel_address,
@@ -251,27 +250,24 @@ class AgentLoop:
             self.config.appliance_slots,
             intent.generation,
             guests=with_existing_ports(guests, ports, self._refusals),
-            wires=tuple(self._observe_wire(entry) for entry in self._applied.ports),
-            services=tuple(self._observe_services(intent, appliances)),
-            appliances=appliances,
+            wires=tuple(self._observe_wire(entry, rows[entry.vnic]) for entry in self._applied.ports),
+            services=tuple(ServiceObservation(row.path, row.appliance) for row in self._applied.table.services),
+            appliances=tuple(self._appliances.snapshot()),
             conditions=(*self._steering.conditions(), *self._problem_conditions()),
             drops=self._steering.drops(),
         )
 
-    def _observe_wire(self, entry: VnicPort) -> WireObservation:
-        wanted = next((wire for wire in self._applied.intent.wires if wire.vnic == entry.vnic), None)
-        attached = tuple(path.id for path in wanted.paths if self._is_usable(path)) if wanted else ()
-        active = wanted.active if wanted and wanted.active in attached else None
-        is_released = entry.vnic in self._released
-        state = "released" if is_released else wanted.state.value if wanted else "hold"
-        times: WireTimes = self._timeline.of(entry.vnic, entry.port.ifindex, time.time())
-        self._timeline.activated(times, active, time.time())
+    def _observe_wire(self, entry: VnicPort, row: WireRow) -> WireObservation:
+        now = time.time()
+        times: WireTimes = self._timeline.of(entry.vnic, entry.port.ifindex, now)
+        self._timeline.activated(times, row.active, now)
+        is_released = row.open_reason is OpenReason.RELEASED
         return WireObservation(
             entry.vnic,
             entry.port.name,
-            state,
-            attached,
-            active,
+            "released" if is_released else row.state.value,
+            row.attached,
+            row.active,
             times.seen_at,
             times.armed_at,
             times.running_at,
@@ -282,21 +278,8 @@ class AgentLoop:
             self._steering.wire_counters(entry.vnic),
         )
 
-    def _is_usable(self, path: Path) -> bool:
-        return all(hop.is_remote or self._appliances.ports(hop.appliance) is not None for hop in path.hops)
-
-    def _observe_services(
-        self, intent: ServerIntent, appliances: Sequence[ApplianceObservation]
-    ) -> list[ServiceObservation]:
-        here = {appliance.name for appliance in appliances if self._appliances.ports(appliance.name) is not None}
-        return [
-            ServiceObservation(service.path, service.appliance)
-            for service in intent.services
-            if service.appliance in here
-        ]
-
     def _problem_conditions(self) -> list[Condition]:
-        return [Condition("Applied", False, problem) for problem in self._applied.problems]
+        return [Condition("Applied", False, problem) for problem in self._applied.table.problems]
 
     # -- emergency release
 
