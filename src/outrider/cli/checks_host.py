@@ -69,7 +69,7 @@ def check_underlay(interface: str | None = None) -> Finding:
         advice = "guests there can send tunnel packets themselves: give the tunnel a network of its own"
         return Finding("underlay", Verdict.FAIL, f"{found}, shared with guest ports {', '.join(guests)}", advice)
     if mtu < GUEST_MTU + TUNNEL_OVERHEAD:
-        advice = f"guests of MTU {GUEST_MTU} need {GUEST_MTU + TUNNEL_OVERHEAD} for remote hops; none are chosen otherwise"
+        advice = f"guests of MTU {GUEST_MTU} need {GUEST_MTU + TUNNEL_OVERHEAD} for remote hops, else none is chosen"
         return Finding("underlay", Verdict.WARN, found, advice)
     return Finding("underlay", Verdict.OK, found)
 

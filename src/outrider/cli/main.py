@@ -11,58 +11,38 @@ import tempfile
 import time
 import traceback
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from outrider import __version__
-from outrider.cli import doctor, hook, images, inspect, objects, run
 from outrider.cli.exits import CRASHED, FAILED, INTERRUPTED, OK, USAGE, CliError
 
 LOG_DIR = Path("/var/log/outrider")
 
-# Sub-commands with many words of their own, each a Typer ``app`` in a module imported when it is called.
-LATER = {
-    "lab": ("outrider.cli.lab", "A virtual infrastructure on this machine: up, down, status, run, migrate, …"),
-    "demo": ("outrider.cli.demo", "Run the main job on a lab and report what happened to every packet."),
-    "bench": ("outrider.lab.bench", "Measure this machine: arming, switching, throughput, latency."),
+# Every command: (module, name in it, help when it is a group). A command is a function, a group a Typer ``app``.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "up": ("outrider.cli.run", "up", ""),
+    "controller": ("outrider.cli.run", "controller", ""),
+    "agent": ("outrider.cli.run", "agent", ""),
+    "apply": ("outrider.cli.objects", "apply", ""),
+    "delete": ("outrider.cli.objects", "delete", ""),
+    "get": ("outrider.cli.objects", "get", ""),
+    "describe": ("outrider.cli.objects", "describe", ""),
+    "label": ("outrider.cli.objects", "label", ""),
+    "events": ("outrider.cli.inspect", "events", ""),
+    "explain": ("outrider.cli.inspect", "explain", ""),
+    "trace": ("outrider.cli.inspect", "trace", ""),
+    "release": ("outrider.cli.inspect", "release", ""),
+    "doctor": ("outrider.cli.doctor", "doctor", ""),
+    "version": ("outrider.cli.version", "version", ""),
+    "image": ("outrider.cli.images", "app", "Build what appliances boot from."),
+    "hook": ("outrider.cli.hook", "app", "libvirt's start hook: install, uninstall."),
+    "lab": ("outrider.cli.lab", "app", "A virtual infrastructure on this machine: up, down, run, migrate, …"),
+    "demo": ("outrider.cli.demo", "app", "Run the main job on a lab and report what became of every packet."),
+    "bench": ("outrider.lab.bench", "app", "Measure this machine: arming, switching, throughput, latency."),
 }
-
-app = typer.Typer(
-    name="outrider",
-    help="Keeps a security appliance beside every guest VM, wherever the guest moves.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
-
-
-def version(output: Annotated[str, typer.Option("--output", "-o", help="text or json")] = "text") -> None:
-    """Print the version."""
-    print(f'{{"version": "{__version__}"}}' if output == "json" else f"outrider {__version__}")
-
-
-for _command in (
-    run.up, run.controller, run.agent,
-    objects.apply, objects.delete, objects.get, objects.describe, objects.label,
-    inspect.events, inspect.explain, inspect.trace, inspect.release,
-    doctor.doctor, version,
-):  # fmt: skip
-    app.command()(_command)
-app.add_typer(images.app, name="image")
-app.add_typer(hook.app, name="hook")
-
-
-def _declare_later(name: str, text: str) -> None:
-    """Make ``name`` appear in ``--help``; ``main`` hands its words on before Typer would parse them."""
-
-    @app.command(name, help=text)
-    def later() -> None:
-        raise CliError(USAGE, f"outrider {name} must come first on the command line")
-
-
-for _name, (_, _text) in LATER.items():
-    _declare_later(_name, _text)
+RUN_AT_ONCE = ("demo", "bench")  # groups that do something without further words
 
 
 def main() -> None:
@@ -93,22 +73,53 @@ def run_command(arguments: list[str]) -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
-    name = arguments[0] if arguments else ""
-    if name in LATER:
-        result = _load(name)(args=arguments[1:], prog_name=f"outrider {name}", standalone_mode=False)
+    """Only the command that is asked for is imported and built; all of them are for a list of them."""
+    name = arguments[0] if arguments else "--help"
+    if name in COMMANDS:
+        words = arguments[1:] or (["--help"] if COMMANDS[name][2] and name not in RUN_AT_ONCE else [])
+        result = _command(name)(args=words, prog_name=f"outrider {name}", standalone_mode=False)
     else:
-        result = app(args=arguments, prog_name="outrider", standalone_mode=False)
+        result = _overview()(args=arguments or [name], prog_name="outrider", standalone_mode=False)
     return result if isinstance(result, int) else OK
 
 
-def _load(name: str) -> Any:
-    module = LATER[name][0]
+def _command(name: str) -> Any:
+    """The Typer application that is one command or group."""
+    module, attribute, group_help = COMMANDS[name]
+    found = getattr(_load(name, module), attribute)
+    if group_help:
+        return found
+    alone = _typer(add_completion=False)
+    alone.command()(found)
+    return alone
+
+
+def _load(name: str, module: str) -> Any:
     try:
-        return importlib.import_module(module).app
+        return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name != module:
             raise
         raise CliError(FAILED, f"this installation has no {name} (module {module})") from error
+
+
+def _overview() -> typer.Typer:
+    """All commands in one application, for ``--help``, completion and what is misspelt."""
+    app = _typer(help="Keeps a security appliance beside every guest VM, wherever the guest moves.")
+    for name, (module, attribute, group_help) in COMMANDS.items():
+        if group_help:
+            app.command(name, help=group_help)(_nothing)
+        else:
+            app.command(name)(getattr(_load(name, module), attribute))
+    return app
+
+
+def _nothing() -> None:
+    """Stands for a group in the overview; ``_dispatch`` hands a group's words to the group itself."""
+
+
+def _typer(**options: Any) -> typer.Typer:
+    return typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, **options)
 
 
 def _usage_text(error: Any) -> str:
