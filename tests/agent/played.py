@@ -52,6 +52,7 @@ class PlayedLinks:
 @dataclass
 class PlayedHypervisor:
     guests: list[GuestObservation] = field(default_factory=list)
+    has_looked: bool = True
 
     async def start(self, on_change: Callable[[], None]) -> None:
         return

@@ -144,6 +144,23 @@ def test_an_agent_without_controller_goes_on_with_the_intent_on_disk(server: Ser
     assert server.row.state is WireState.OPEN
 
 
+def test_an_agent_that_starts_while_libvirt_is_away_keeps_the_wires_it_had(server: Server):
+    server.links.ports.append(TAP)
+    server.hypervisor.guests = [guest()]
+    server.told(WireIntent(VNIC, "web-1", WireState.OPEN, open_reason=OpenReason.NO_POLICY))
+    server.loop.round()
+    accepted = server.session.accepted
+    assert accepted is not None
+    server.files.save_intent(accepted)
+    server.hypervisor.guests, server.hypervisor.has_looked = [], False
+    server.restart()
+    server.loop.round()
+    assert server.row.state is WireState.OPEN
+    server.hypervisor.has_looked = True
+    server.loop.round()
+    assert server.steering.tables[-1].wires == (), "libvirt has looked: the guest is gone indeed"
+
+
 def test_a_release_is_audited_outlasts_a_restart_and_can_be_undone(server: Server):
     server.links.ports.append(TAP)
     server.hypervisor.guests = [guest()]

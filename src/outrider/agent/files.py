@@ -1,14 +1,25 @@
-"""The little an agent keeps on disk: its last intent, the emergency releases, and the audit of those.
+"""The little an agent keeps on disk: its last intent, the guests it last saw, the emergency releases and their audit.
 
 Every write goes to a new file that then takes the old one's place, so that a crash leaves one or the other whole.
 """
 
 import json
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from outrider.domain.guest import VnicId
+from outrider.domain.observation import GuestObservation
+from outrider.manifests.codec import CodecError, decode_json, encode_json
 from outrider.session.messages import BadMessage, IntentMessage, decode_intent, encode
+
+
+@dataclass(frozen=True, slots=True)
+class SavedGuests:
+    """The content of ``guests.json``."""
+
+    guests: tuple[GuestObservation, ...]
 
 
 class AgentFiles:
@@ -17,6 +28,7 @@ class AgentFiles:
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._intent = directory / "intent.json"
+        self._guests = directory / "guests.json"
         self._released = directory / "released.json"
         self._audit = directory / "audit.log"
 
@@ -32,6 +44,17 @@ class AgentFiles:
     def save_intent(self, message: IntentMessage) -> None:
         """Keep ``message`` as the intent to enforce when no controller can be reached."""
         _replace_file(self._intent, encode(message))
+
+    def last_guests(self) -> tuple[GuestObservation, ...]:
+        """The guests last saved; none when there are none or they cannot be read (they are only a memory)."""
+        try:
+            return decode_json(SavedGuests, self._guests.read_bytes()).guests
+        except (OSError, CodecError):
+            return ()
+
+    def save_guests(self, guests: Sequence[GuestObservation]) -> None:
+        """Keep ``guests``, so that an agent that starts while its hypervisor is away knows whose ports these are."""
+        _replace_file(self._guests, encode_json(SavedGuests(tuple(guests))))
 
     def released(self) -> frozenset[VnicId]:
         """The vnics under emergency release."""

@@ -89,6 +89,7 @@ class AgentLoop:
         self._applied = _Applied(session.intent)
         self._look = asyncio.Event()
         self._released = files.released()
+        self._remembered = files.last_guests()
         self.observation: ServerObservation | None = None
         self.reported = asyncio.Event()  # set when ``observation`` has been made anew
 
@@ -118,7 +119,7 @@ class AgentLoop:
     def round(self) -> None:
         """One whole look and its correction."""
         ports = {port.name: port for port in self._links.snapshot()}
-        guests = self._hypervisor.snapshot()
+        guests = self._guests()
         found = resolve_ports(guests, ports)
         for entry in found:
             self._arm(entry.port)
@@ -128,6 +129,20 @@ class AgentLoop:
         self._forget(ports, found)
         self.observation = self._observe(guests, ports)
         self.reported.set()
+
+    def _guests(self) -> Sequence[GuestObservation]:
+        """The guests as the hypervisor lists them; until it has, those remembered from before the agent's restart.
+
+        Without the memory, an agent that starts while libvirt is away would take every wire for gone.
+        """
+        seen = self._hypervisor.snapshot()
+        if not self._hypervisor.has_looked:
+            known = {guest.uuid for guest in seen}
+            return [*seen, *(guest for guest in self._remembered if guest.uuid not in known)]
+        if tuple(seen) != self._remembered:
+            self._remembered = tuple(seen)
+            self._files.save_guests(seen)
+        return seen
 
     # -- arming
 
@@ -289,7 +304,7 @@ class AgentLoop:
         Works without a controller, outlasts restarts, and is written to the audit log before it takes effect.
         Raises ``KeyError`` when no such guest is here (or, to undo, none is released).
         """
-        named = {seen.uuid for seen in self._hypervisor.snapshot() if guest in (seen.name, seen.uuid)} or {guest}
+        named = {seen.uuid for seen in self._guests() if guest in (seen.name, seen.uuid)} or {guest}
         known = {entry.vnic for entry in self._applied.ports} | self._released
         vnics = frozenset(vnic for vnic in known if vnic.guest in named)
         if not vnics:

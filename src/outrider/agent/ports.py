@@ -47,6 +47,11 @@ class Hypervisor(Protocol):
 
     async def stop(self) -> None: ...
 
+    @property
+    def has_looked(self) -> bool:
+        """True once all guests have been read: until then a guest that is not in the snapshot may well be there."""
+        ...
+
     def snapshot(self) -> Sequence[GuestObservation]: ...
 
     def announce(self, description: str) -> GuestObservation:

@@ -22,7 +22,7 @@ def resolve_ports(guests: Iterable[GuestObservation], ports: Mapping[str, PortOb
     found: dict[str, list[VnicPort]] = {}
     for guest in guests:
         for vnic in guest.vnics:
-            if vnic.port in ports and not vnic.refused:
+            if vnic.port is not None and vnic.port in ports and not vnic.refused:
                 port = ports[vnic.port]
                 found.setdefault(port.name, []).append(VnicPort(VnicId(guest.uuid, vnic.mac), guest, port))
     return [claims[0] for claims in found.values() if len(claims) == 1]
