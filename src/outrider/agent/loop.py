@@ -177,13 +177,16 @@ class AgentLoop:
         A port that cannot be steered refuses the start: its guest would run unprotected where a policy may ask
         for protection.
         """
+        for vnic in guest.vnics:
+            if vnic.refused:
+                raise ArmingRefused(f"guest {guest.name}: vnic {vnic.mac} cannot be protected: {vnic.refused}")
         deadline = time.monotonic() + ARM_DEADLINE_S
         while True:
             self.round()
             missing = self._unarmed(guest)
             if missing is None:
                 return
-            if time.monotonic() >= deadline or missing in self._refusals.values():
+            if time.monotonic() >= deadline:
                 raise ArmingRefused(f"guest {guest.name} on {self.config.server}: {missing}")
             self._look.clear()
             try:
@@ -193,13 +196,13 @@ class AgentLoop:
                 continue
 
     def _unarmed(self, guest: GuestObservation) -> str | None:
-        """Why ``guest`` may not run yet, None when it may."""
+        """What ``guest`` still lacks, None when it may run. Raises ``ArmingRefused`` for what waiting cannot mend."""
         armed = {entry.vnic for entry in self._applied.ports}
         for vnic in guest.vnics:
-            if vnic.refused:
-                return f"vnic {vnic.mac} cannot be protected: {vnic.refused}"
+            if vnic.port in self._refusals:
+                raise ArmingRefused(f"guest {guest.name}: port {vnic.port}: {self._refusals[vnic.port]}")
             if VnicId(guest.uuid, vnic.mac) not in armed:
-                return self._refusals.get(vnic.port or "") or f"port {vnic.port} of vnic {vnic.mac} does not exist"
+                return f"port {vnic.port} of vnic {vnic.mac} does not exist"
         return None
 
     # -- applying
