@@ -11,16 +11,20 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from xml.sax.saxutils import quoteattr
 
+import structlog
+
 from outrider.domain.guest import GuestState
 from outrider.domain.labels import Labels, check_label_key, check_label_value
 from outrider.domain.names import check_mac
 from outrider.domain.observation import GuestObservation, VnicObservation
 
+log = structlog.get_logger("hypervisors")
+
 LABELS_NAMESPACE = "https://outrider.dev/domain/1"
 LABELS_PREFIX = "outrider"
 
-UserspaceSwitch = Callable[[str], str | None]
-"""For a bridge's name: why its ports cannot be steered, or None when they can."""
+SwitchRefusal = Callable[[str | None, str | None], str | None]
+"""For a bridge and a port: why the port cannot be steered, or None when it can."""
 
 _REFUSED_KINDS = {
     "direct": "macvtap ('direct') has no port whose packets tc sees: use a bridge or Open vSwitch",
@@ -35,23 +39,35 @@ _REFUSED_KINDS = {
     "null": "this vnic is connected to nothing",
     "vds": "a VMware distributed switch is not on this host",
 }
+_MACVTAP_MODES = ("private", "vepa", "passthrough")
+
+
+def _label_elements(labels: Labels, declaration: str = "") -> str:
+    return "".join(
+        f"<{LABELS_PREFIX}:label{declaration} key={quoteattr(key)} value={quoteattr(value)}/>"
+        for key, value in sorted(labels.items())
+    )
+
+
+_DECLARATION = f' xmlns:{LABELS_PREFIX}="{LABELS_NAMESPACE}"'
 
 
 def labels_xml(labels: Labels) -> str:
-    """The metadata element that holds ``labels``."""
-    rows = "".join(
-        f"<{LABELS_PREFIX}:label key={quoteattr(key)} value={quoteattr(value)}/>"
-        for key, value in sorted(labels.items())
-    )
-    return f'<{LABELS_PREFIX}:labels xmlns:{LABELS_PREFIX}="{LABELS_NAMESPACE}">{rows}</{LABELS_PREFIX}:labels>'
+    """The metadata element that holds ``labels``, for a domain's XML."""
+    return f"<{LABELS_PREFIX}:labels{_DECLARATION}>{_label_elements(labels)}</{LABELS_PREFIX}:labels>"
 
 
-def _steerable(_bridge: str) -> str | None:
+def labels_element(labels: Labels) -> str:
+    """The same for libvirt's setMetadata, which declares the namespace on the outermost element, and only once."""
+    return f"<labels>{_label_elements(labels, _DECLARATION)}</labels>"
+
+
+def _steerable(_bridge: str | None, _port: str | None) -> str | None:
     return None
 
 
 def parse_domain(
-    xml: str, state: GuestState = GuestState.ARRIVING, userspace_switch: UserspaceSwitch = _steerable
+    xml: str, state: GuestState = GuestState.ARRIVING, switch_refusal: SwitchRefusal = _steerable
 ) -> GuestObservation:
     """The guest a domain's XML describes, in ``state``. Raises ``ValueError`` saying what cannot be understood."""
     try:
@@ -65,42 +81,39 @@ def parse_domain(
     if not uuid or not name:
         raise ValueError("domain description: <uuid> and <name> must both be there")
     interfaces = domain.findall("./devices/interface")
-    vnics = [_vnic(interface, userspace_switch) for interface in interfaces]
+    vnics = [_vnic(interface, switch_refusal) for interface in interfaces]
     return GuestObservation(uuid, name, state, _labels(domain), tuple(_refuse_twins(vnics)))
 
 
 def _labels(domain: ET.Element) -> Labels:
-    """Labels of bad grammar are left out: a selector could never have named them."""
+    """Labels whose grammar no selector could name are left out, and said to be."""
     found = {}
-    for row in domain.iterfind(f"./metadata/{{{LABELS_NAMESPACE}}}labels/{{{LABELS_NAMESPACE}}}label"):
+    for row in domain.iterfind(f"./metadata/{{{LABELS_NAMESPACE}}}labels/{{*}}label"):
         key, value = row.get("key", ""), row.get("value", "")
         try:
             found[check_label_key(key)] = check_label_value(value)
-        except ValueError:
-            continue
+        except ValueError as error:
+            log.warning("label left out", guest=domain.findtext("name"), reason=str(error))
     return found
 
 
-def _vnic(interface: ET.Element, userspace_switch: UserspaceSwitch) -> VnicObservation:
-    mac_element = interface.find("mac")
-    mac = check_mac(mac_element.get("address", "") if mac_element is not None else "")
-    target = interface.find("target")
-    port = target.get("dev") if target is not None else None
-    return VnicObservation(mac, port, _refusal(interface, userspace_switch))
+def _attribute_of(element: ET.Element | None, name: str) -> str | None:
+    return element.get(name) if element is not None else None
 
 
-def _refusal(interface: ET.Element, userspace_switch: UserspaceSwitch) -> str | None:
-    source = interface.find("source")
-    actual_kind = interface.get("type", "")
-    if actual_kind in _REFUSED_KINDS:
-        return _REFUSED_KINDS[actual_kind]
-    if actual_kind == "network" and source is not None and source.get("mode") in ("private", "vepa", "passthrough"):
+def _vnic(interface: ET.Element, switch_refusal: SwitchRefusal) -> VnicObservation:
+    mac = check_mac(_attribute_of(interface.find("mac"), "address") or "")
+    port = _attribute_of(interface.find("target"), "dev")
+    return VnicObservation(mac, port, _refusal(interface, port, switch_refusal))
+
+
+def _refusal(interface: ET.Element, port: str | None, switch_refusal: SwitchRefusal) -> str | None:
+    kind, source = interface.get("type", ""), interface.find("source")
+    if kind in _REFUSED_KINDS:
+        return _REFUSED_KINDS[kind]
+    if kind == "network" and _attribute_of(source, "mode") in _MACVTAP_MODES:
         return _REFUSED_KINDS["direct"]
-    bridge = source.get("bridge") if source is not None else None
-    virtualport = interface.find("virtualport")
-    if bridge and virtualport is not None and virtualport.get("type") == "openvswitch":
-        return userspace_switch(bridge)
-    return None
+    return switch_refusal(_attribute_of(source, "bridge"), port)
 
 
 def _refuse_twins(vnics: Sequence[VnicObservation]) -> list[VnicObservation]:

@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 
 from outrider.domain.guest import GuestState
-from outrider.hypervisors.container import ContainerDescription, remove_description, write_description
+from outrider.hypervisors.containers import ContainerDescription, remove_description, write_description
 from outrider.lab import fabric
 from outrider.lab.arming import request_arming
 from outrider.lab.netns_socket import open_socket_in

@@ -92,9 +92,9 @@ class Lab:
     ) -> LabRecord:
         """Bring up the servers, the controller and an agent on each; servers that are up already stay as they are.
 
-        ``controller`` and ``agent`` are command lines (none is started when empty) with the words ``{state_dir}
-        {socket}`` and ``{server} {state_dir} {controller} {tunnel_interface} {tunnel_address} {hook_socket}
-        {container_dir}``. When a new lab cannot be brought up whole, nothing of it stays.
+        ``controller`` and ``agent`` are command lines (``outrider.lab.commands``; none is started when empty) with
+        words to fill in (``server.start_controller``, ``server.agent_words``). When a new lab cannot be brought up
+        whole, nothing of it stays.
         """
         names = _server_names(servers)
         if os.geteuid() != 0:
@@ -181,6 +181,7 @@ class Lab:
         if format == CONTAINER:
             guest = container.start_container(self.paths, guest, home)
         else:
+            machine.require_libvirt(home)
             machine.start_machine(self.paths, guest, home, self._image())
         edit_record(self.paths, lambda record: record.with_guest(guest))
         return guest

@@ -98,7 +98,6 @@ def domain_xml(guest: GuestRecord, image: GuestImage) -> str:
 
 def start_machine(paths: LabPaths, guest: GuestRecord, server: ServerRecord, image: GuestImage) -> None:
     """Start a VM guest on ``server``. Returns when its QEMU runs; the guest answers a second or two later."""
-    _require_libvirt(server)
     with connect(paths.server(server.name)) as host:
         host.createXML(domain_xml(guest, image), 0)
 
@@ -117,7 +116,7 @@ def move_machine(
     paths: LabPaths, guest: GuestRecord, source: ServerRecord, target: ServerRecord, bandwidth: int | None
 ) -> GuestRecord:
     """Live-migrate a VM guest from libvirt to libvirt, its memory over the underlay."""
-    _require_libvirt(target)
+    require_libvirt(target)
     parameters: dict[str, str | int] = {libvirt.VIR_MIGRATE_PARAM_URI: f"tcp://{target.tunnel_address}"}
     if bandwidth is not None:
         parameters[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH] = bandwidth
@@ -137,6 +136,7 @@ def cut_move(paths: LabPaths, guest: GuestRecord, server: ServerRecord) -> None:
         host.lookupByUUIDString(guest.uuid).abortJob()
 
 
-def _require_libvirt(server: ServerRecord) -> None:
+def require_libvirt(server: ServerRecord) -> None:
+    """Raises ``LabError`` when VMs cannot run on ``server``."""
     if not server.libvirt:
         raise LabError(f"server {server.name} has no libvirt (the lab was brought up without): run containers on it")

@@ -84,6 +84,7 @@ def agent_words(paths: LabPaths, record: ServerRecord) -> dict[str, str]:
         "tunnel_address": record.tunnel_address,
         "hook_socket": str(server.hook_socket),
         "container_dir": str(server.containers),
+        "libvirt": "qemu:///system" if record.libvirt else "",
     }
 
 

@@ -127,6 +127,10 @@ class ContainerHypervisor:
         self._look()
         return (*self._guests.values(), *self._announced.believed())
 
+    def understands(self, description: str) -> bool:
+        """True when a description is one of a container."""
+        return description.lstrip().startswith("{")
+
     def announce(self, description: str) -> GuestObservation:
         """Take in a description ahead of the directory's own. Raises ``ValueError``."""
         guest = parse_container(description)
