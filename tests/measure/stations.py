@@ -41,3 +41,12 @@ def machine_maker() -> Iterator[Callable[[], Machine]]:
         for holder in holders:
             holder.kill()
             holder.wait()
+
+
+def cable(one: Machine, name: str, other: Machine, far_name: str) -> None:
+    """Join two namespaces by a veth pair, up on both sides."""
+    one.run(
+        f"ip link add {name} type veth peer name {far_name} netns {other.pid}",
+        f"ip link set {name} up",
+    )
+    other.run(f"ip link set {far_name} up")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
-from stations import Machine, machine_maker
+from stations import Machine, cable, machine_maker
 
 from outrider.domain.wire import Direction
 from outrider.lab.accounting import LossKind, PhaseAccount, account_phase, assemble_journeys
@@ -36,14 +36,6 @@ class World:
     server: Machine
     appliance: Machine
     guest: Machine
-
-
-def cable(one: Machine, name: str, other: Machine, far_name: str) -> None:
-    one.run(
-        f"ip link add {name} type veth peer name {far_name} netns {other.pid}",
-        f"ip link set {name} up",
-    )
-    other.run(f"ip link set {far_name} up")
 
 
 def bridge(machine: Machine, name: str, *ports: str) -> None:

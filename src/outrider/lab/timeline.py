@@ -52,30 +52,29 @@ def draw_timeline(
     stacks = [*series.by_appliance.values(), series.uninspected]
     most = max((sum(stack[place] for stack in stacks) for place in range(bins)), default=1)
     scale = _Scale(series.begin, series.begin + bins * series.bin_s, most)
-    parts = [_phase_bands(scale, phases), _grid(scale, series.bin_s)]
+    parts = [_grid(scale, series.bin_s)]
     floor = [0] * bins
     for name, counts in series.by_appliance.items():
         parts.append(_area(scale, series, floor, counts, colours.get(name, "#888"), name))
         floor = [low + more for low, more in zip(floor, counts, strict=True)]
     if any(series.uninspected):
         parts.append(_area(scale, series, floor, series.uninspected, RED, "uninspected"))
-    parts += [_steps(scale, move), _attacks(scale, tries), _axis(scale)]
+    parts += [_phase_names(scale, phases), _steps(scale, move), _attacks(scale, tries), _axis(scale)]
     return (
         f'<svg class="timeline" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
         f'aria-label="Packets by inspecting appliance over time">{"".join(parts)}</svg>'
     )
 
 
-def _phase_bands(scale: _Scale, phases: Sequence[PhaseResult]) -> str:
+def _phase_names(scale: _Scale, phases: Sequence[PhaseResult]) -> str:
+    """Where a phase begins, a white line through the areas; its name stands in them where there is room."""
     parts = []
-    for index, phase in enumerate(phases):
+    for phase in phases:
         x1, x2 = scale.x(phase.begin), scale.x(phase.end)
-        parts.append(
-            f'<rect class="band{index % 2}" x="{x1}" y="{_TOP}" width="{max(x2 - x1, 0)}" height="{_BOTTOM - _TOP}"/>'
-        )
-        if x2 - x1 > 46:
+        parts.append(f'<line class="phase" x1="{x1}" x2="{x1}" y1="{_TOP}" y2="{_BOTTOM}"/>')
+        if x2 - x1 > 52:
             parts.append(
-                f'<text class="band-name" x="{(x1 + x2) / 2}" y="{_TOP + 16}">{escape(phase.account.name)}</text>'
+                f'<text class="phase-name" x="{(x1 + x2) / 2}" y="{_BOTTOM - 14}">{escape(phase.account.name)}</text>'
             )
     return "".join(parts)
 

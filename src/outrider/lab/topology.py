@@ -9,10 +9,10 @@ from html import escape
 
 from outrider.lab.result import Spot, Stage
 
-_BOX_W, _BOX_H, _GAP = 188, 178, 22
+_BOX_W, _BOX_H, _GAP = 188, 158, 22
 _MARGIN, _TOP = 12, 10
 _CHIP_W, _CHIP_H = 164, 34
-_GUEST_Y, _APPLIANCE_Y = 126, 42
+_GUEST_Y, _APPLIANCE_Y = 112, 36
 _FABRIC_Y = _TOP + _BOX_H + 24
 
 
@@ -20,17 +20,18 @@ def draw_stage(stage: Stage, servers: Sequence[str], colours: Mapping[str, str])
     """The SVG of one stage; ``colours`` are the guests'. Every text in it is escaped."""
     left = {server: _MARGIN + index * (_BOX_W + _GAP) for index, server in enumerate(servers)}
     width = 2 * _MARGIN + len(servers) * _BOX_W + (len(servers) - 1) * _GAP
-    rows = _guest_rows(stage)
+    places = _places(stage, left)
+    inset = (_BOX_W - _CHIP_W) / 2
     parts = [_server(server, at) for server, at in left.items()]
     parts += [_fabric(width, left)]
-    parts += [_path(spot, left, rows, colours) for spot in stage.spots if spot.server in left]
+    parts += [_path(spot, left, places, colours) for spot in stage.spots if spot.server in left]
     parts += [
-        _chip(left[server], _TOP + _APPLIANCE_Y, name, "appliance")
+        _chip(left[server] + inset, _CHIP_W, _TOP + _APPLIANCE_Y, name, "appliance")
         for name, server in sorted(stage.appliances.items())
         if server in left
     ]
     parts += [
-        _chip(left[spot.server], _guest_y(spot, rows), spot.guest, "guest", colours.get(spot.guest, "#555"))
+        _chip(*places[spot.guest], _TOP + _GUEST_Y, spot.guest, "guest", colours.get(spot.guest, "#555"))
         for spot in stage.spots
         if spot.server in left
     ]
@@ -41,18 +42,15 @@ def draw_stage(stage: Stage, servers: Sequence[str], colours: Mapping[str, str])
     )
 
 
-def _guest_rows(stage: Stage) -> dict[str, int]:
-    """Which row a guest stands in on its server."""
-    rows: dict[str, int] = {}
-    taken: dict[str, int] = {}
-    for spot in stage.spots:
-        rows[spot.guest] = taken.get(spot.server, 0)
-        taken[spot.server] = rows[spot.guest] + 1
-    return rows
-
-
-def _guest_y(spot: Spot, rows: Mapping[str, int]) -> float:
-    return _TOP + _GUEST_Y - 18 + rows[spot.guest] * (_CHIP_H + 4) if len(set(rows.values())) > 1 else _TOP + _GUEST_Y
+def _places(stage: Stage, left: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+    """(left edge, width) of each guest's chip: the guests of one server stand side by side."""
+    places: dict[str, tuple[float, float]] = {}
+    for server, at in left.items():
+        here = [spot.guest for spot in stage.spots if spot.server == server]
+        width = (_CHIP_W - 6 * (len(here) - 1)) / max(len(here), 1)
+        for place, guest in enumerate(here):
+            places[guest] = (at + (_BOX_W - _CHIP_W) / 2 + place * (width + 6), width)
+    return places
 
 
 def _server(name: str, left: float) -> str:
@@ -73,28 +71,32 @@ def _fabric(width: float, left: Mapping[str, float]) -> str:
     )
 
 
-def _chip(left: float, y: float, text: str, kind: str, colour: str = "") -> str:
-    x = left + (_BOX_W - _CHIP_W) / 2
+def _chip(left: float, width: float, y: float, text: str, kind: str, colour: str = "") -> str:
     style = f' style="fill:{escape(colour)}"' if colour else ""
     return (
-        f'<rect class="{kind}" x="{x}" y="{y}" width="{_CHIP_W}" height="{_CHIP_H}" rx="8"{style}/>'
-        f'<text class="{kind}-name" x="{left + _BOX_W / 2}" y="{y + 22}">{escape(text)}</text>'
+        f'<rect class="{kind}" x="{left}" y="{y}" width="{width}" height="{_CHIP_H}" rx="8"{style}/>'
+        f'<text class="{kind}-name" x="{left + width / 2}" y="{y + 22}">{escape(text)}</text>'
     )
 
 
-def _path(spot: Spot, left: Mapping[str, float], rows: Mapping[str, int], colours: Mapping[str, str]) -> str:
+def _path(
+    spot: Spot, left: Mapping[str, float], places: Mapping[str, tuple[float, float]], colours: Mapping[str, str]
+) -> str:
     if spot.appliance_server not in left:
         return ""
-    lean = 26 * rows[spot.guest] - 26  # two guests of one server do not share a line
-    x1, y1 = left[spot.server] + _BOX_W / 2 + lean, _guest_y(spot, rows)
-    x2, y2 = left[str(spot.appliance_server)] + _BOX_W / 2 + lean, _TOP + _APPLIANCE_Y + _CHIP_H
+    at, width = places[spot.guest]
+    x1, y1 = at + width / 2, _TOP + _GUEST_Y
+    is_local = spot.server == spot.appliance_server
+    x2 = x1 if is_local else left[str(spot.appliance_server)] + _BOX_W / 2
+    y2 = _TOP + _APPLIANCE_Y + _CHIP_H
     middle = (y1 + y2) / 2
     colour = escape(colours.get(spot.guest, "#555"))
-    kind = "path" if spot.server == spot.appliance_server else "path remote"
-    note = ""
-    if spot.server != spot.appliance_server:
-        note = f'<text class="path-name" x="{(x1 + x2) / 2}" y="{middle - 6}" style="fill:{colour}">tunnel</text>'
-    return (
-        f'<path class="{kind}" style="stroke:{colour}" d="M{x1},{y1} C{x1},{middle} {x2},{middle} {x2},{y2}"/>'
-        f'<circle cx="{x2}" cy="{y2}" r="4" style="fill:{colour}"/>{note}'
+    line = (
+        f'<path class="{"path" if is_local else "path remote"}" style="stroke:{colour}" '
+        f'd="M{x1},{y1} C{x1},{middle} {x2},{middle} {x2},{y2}"/>'
+        f'<circle cx="{x2}" cy="{y2}" r="4" style="fill:{colour}"/>'
     )
+    if is_local:
+        return line
+    label = f'<text class="path-name" x="{(x1 + x2) / 2}" y="{middle - 7}" style="fill:{colour}">tunnel</text>'
+    return line + label
