@@ -1,6 +1,5 @@
 """Questions to the rest of the machine: libvirt, the underlay, programs, room, and what speeds VMs up."""
 
-import importlib
 import shutil
 import socket
 from collections.abc import Iterator
@@ -110,13 +109,10 @@ def check_memory() -> Finding:
 
 def check_accelerator() -> Finding:
     """What a virtual CPU really does here, by a real probe."""
-    try:
-        probe = importlib.import_module("outrider.appliances.accelerator").probe_accelerator
-    except (ModuleNotFoundError, AttributeError) as error:
-        return Finding("accelerator", Verdict.WARN, f"cannot be probed: {error}", "this installation has no probe")
-    result = probe()
-    name = str(getattr(result, "name", result))
-    found = f"{name}: {getattr(result, 'reason', '')}".rstrip(": ")
-    if name == "kvm":
+    from outrider.appliances.accelerator import Accelerator, observe_accelerator  # noqa: PLC0415 - an adapter
+
+    probe = observe_accelerator()
+    found = f"{probe.accelerator.value}: {probe.reason}"
+    if probe.accelerator is Accelerator.KVM:
         return Finding("accelerator", Verdict.OK, found)
     return Finding("accelerator", Verdict.WARN, found, "VMs are emulated: they work, and are many times slower")

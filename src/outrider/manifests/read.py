@@ -4,7 +4,6 @@ YAML is read more strictly than PyYAML does by itself: a key given twice in one 
 first of the two would vanish without a word.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,12 +33,12 @@ class _StrictLoader(yaml.SafeLoader):
     """PyYAML's safe loader, refusing a key given twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        given = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<")
-        repeated = [key for key, times in given.items() if times > 1]
-        if repeated:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"field {repeated[0]!r} is given twice in one mapping", node.start_mark
-            )
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"):
+            if key.value in seen:
+                reason = f"field {key.value!r} is given twice in one mapping"
+                raise yaml.constructor.ConstructorError(None, None, reason, key.start_mark)
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
