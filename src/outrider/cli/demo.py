@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from outrider.cli.exits import FAILED, OK, USAGE, CliError
 from outrider.cli.places import cache_dir
 from outrider.cli.privilege import require_root
 from outrider.domain.appliance import ApplianceClass, ApplianceFormat
+from outrider.lab.commands import AGENT, CONTROLLER
 from outrider.lab.demo import Demo, DemoPlan
 from outrider.lab.lab import CONTAINER, VM, Lab
 from outrider.lab.machine import GuestImage
@@ -36,13 +36,6 @@ from outrider.manifests.read import read_paths
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "demo"
 ATTACK_PATH = "/attack"
-OUTRIDER = (sys.executable, "-m", "outrider.cli.main")
-AGENT_WORDS = (
-    *("agent", "--server", "{server}", "--state-dir", "{state_dir}", "--controller", "{controller}"),
-    *("--tunnel-interface", "{tunnel_interface}", "--tunnel-address", "{tunnel_address}"),
-    *("--hook-socket", "{hook_socket}", "--container-dir", "{container_dir}"),
-    *("--arm-pattern", "vnet*", "--arm-pattern", "vc*"),
-)
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 T = TypeVar("T")
@@ -133,8 +126,8 @@ def _plan(format: str, examples: Path, seconds: float) -> DemoPlan:
         format=format,
         documents=[to_manifest(value) for value in values],
         attack_path=ATTACK_PATH,
-        controller=[*OUTRIDER, "controller", "--state-dir", "{state_dir}", "--socket", "{socket}"],
-        agent=[*OUTRIDER, *AGENT_WORDS, "--libvirt", "" if format == CONTAINER else "qemu:///system"],
+        controller=CONTROLLER,
+        agent=AGENT,
         look_s=seconds,
     )
 
