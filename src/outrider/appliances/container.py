@@ -39,7 +39,7 @@ def launch_container(script: str, folder: Path, create_ports: Callable[[int], No
     try:
         try:
             command = ["unshare", "--net", "sh", "-c", _PREAMBLE + script]
-            process = ProcessId.spawn(command, folder / "console.log", stdin=far_end)
+            process = ProcessId.spawn(command, folder / "console.log", tag=str(folder), stdin=far_end)
         finally:
             os.close(far_end)
         try:
@@ -55,13 +55,13 @@ def launch_container(script: str, folder: Path, create_ports: Callable[[int], No
 
 
 def _wait_unshared(process: ProcessId) -> None:
-    ours = os.stat("/proc/self/ns/net").st_ino
+    ours = Path("/proc/self/ns/net").stat().st_ino
     deadline = time.monotonic() + _UNSHARED_WITHIN_S
     while True:
         if not process.is_alive():
             raise ProcessTrouble("no network namespace could be made for the container")
         # The child is first a copy of this process, then unshare, then the shell: only its namespace tells.
-        if os.stat(f"/proc/{process.pid}/ns/net").st_ino != ours:
+        if Path(f"/proc/{process.pid}/ns/net").stat().st_ino != ours:
             return
         if time.monotonic() > deadline:
             raise ProcessTrouble("the container got no network namespace within 5 s")

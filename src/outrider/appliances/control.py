@@ -22,6 +22,10 @@ class ControlTrouble(Exception):
     """The engine could not be asked, or refused; the message says which."""
 
 
+class Unreachable(ControlTrouble):
+    """Nothing listens: the engine is not that far, or gone."""
+
+
 class Control(Protocol):
     """What the host can ask of an engine. All calls block, at most ``CALL_WITHIN_S``, and raise ``ControlTrouble``."""
 
@@ -56,8 +60,10 @@ class LocalControl:
 class SerialControl:
     """An engine in a VM, behind the character device socket of its virtio-serial port."""
 
-    def __init__(self, device_socket: Path) -> None:
+    def __init__(self, device_socket: Path, within_s: float = CALL_WITHIN_S) -> None:
+        """``within_s`` bounds one request; the first one after the start waits for the VM to boot."""
         self._socket = device_socket
+        self._within_s = within_s
 
     def call(self, command: str, arguments: Mapping[str, str] | None = None) -> Any:
         return _message_of(command, self._ask("CALL", _request(command, arguments).encode()))
@@ -73,7 +79,7 @@ class SerialControl:
 
     def _ask(self, verb: str, body: bytes) -> str:
         number = str(next(_request_numbers))
-        with _connect(self._socket) as connection:
+        with _connect(self._socket, self._within_s) as connection:
             lines = _Lines(connection)
             connection.sendall(f"{verb} {number} {len(body)}\n".encode() + body)
             while True:
@@ -96,7 +102,7 @@ class _Lines:
             try:
                 some = self._connection.recv(65536)
             except TimeoutError as error:
-                raise ControlTrouble(f"the engine gave no answer in {CALL_WITHIN_S:.0f} s") from error
+                raise ControlTrouble(f"the engine gave no answer in {self._connection.gettimeout():.0f} s") from error
             except OSError as error:
                 raise ControlTrouble(f"the engine's socket broke: {error}") from error
             if not some:
@@ -106,14 +112,14 @@ class _Lines:
         return line.decode(errors="replace")
 
 
-def _connect(path: Path) -> socket.socket:
+def _connect(path: Path, within_s: float = CALL_WITHIN_S) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(CALL_WITHIN_S)
+    connection.settimeout(within_s)
     try:
         connection.connect(str(path))
     except OSError as error:
         connection.close()
-        raise ControlTrouble(f"the engine cannot be reached: {error.strerror or error}") from error
+        raise Unreachable(f"the engine cannot be reached: {error.strerror or error}") from error
     return connection
 
 

@@ -50,9 +50,7 @@ def observe_release() -> Release:
 
 
 def _codename() -> str:
-    fields = dict(
-        line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line
-    )
+    fields = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
     if fields.get("ID", "").strip('"') != "debian" or "VERSION_CODENAME" not in fields:
         raise PackagesUnavailable("this is not a Debian release: install the packages and kernels by hand")
     return fields["VERSION_CODENAME"].strip('"')
@@ -133,16 +131,8 @@ class PrivateApt:
 
 
 def _sources_text(release: Release) -> str:
-    suites = dict.fromkeys(
-        (release.codename, f"{release.codename}-backports", OLDER_SUITE, f"{OLDER_SUITE}-backports")
-    )
-    return (
-        "Types: deb\n"
-        f"URIs: {release.mirror}\n"
-        f"Suites: {' '.join(suites)}\n"
-        "Components: main\n"
-        f"Signed-By: {KEYRING}\n"
-    )
+    suites = dict.fromkeys((release.codename, f"{release.codename}-backports", OLDER_SUITE, f"{OLDER_SUITE}-backports"))
+    return f"Types: deb\nURIs: {release.mirror}\nSuites: {' '.join(suites)}\nComponents: main\nSigned-By: {KEYRING}\n"
 
 
 def _by_version(name: str) -> list[int]:

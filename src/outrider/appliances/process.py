@@ -5,6 +5,7 @@ Appliances get a session of their own, so that nothing sent to the agent's termi
 they still end with the server's PID namespace, as everything in it does.
 """
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+TAG = "OUTRIDER_APPLIANCE"  # the environment variable that tells which appliance a process belongs to
 _GONE_WITHIN_S = 5.0
 
 
@@ -36,10 +38,11 @@ class ProcessId:
         return cls(pid, found[1])
 
     @classmethod
-    def spawn(cls, command: Sequence[str], output: Path, stdin: int | None = None) -> "ProcessId":
+    def spawn(cls, command: Sequence[str], output: Path, tag: str, stdin: int | None = None) -> "ProcessId":
         """Start ``command`` in a session of its own, its output appended to the file ``output``.
 
-        ``stdin`` is a descriptor to give it (default: nothing to read). Raises ``ProcessTrouble``.
+        ``tag`` is what ``end_strays`` finds it by; ``stdin`` is a descriptor to give it (default: nothing to read).
+        Raises ``ProcessTrouble``.
         """
         streams: list[tuple[int, ...] | tuple[int, int, str, int, int]] = [
             (os.POSIX_SPAWN_OPEN, 1, str(output), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
@@ -50,9 +53,11 @@ class ProcessId:
         else:
             streams.append((os.POSIX_SPAWN_DUP2, stdin, 0))
         try:
-            return cls.of(os.posix_spawnp(command[0], list(command), os.environ, file_actions=streams, setsid=True))
+            environment = {**os.environ, TAG: tag}
+            pid = os.posix_spawnp(command[0], list(command), environment, file_actions=streams, setsid=True)
         except FileNotFoundError as error:
             raise ProcessTrouble(f"{command[0]} is not on this machine: run './run setup'") from error
+        return cls.of(pid)
 
     def is_alive(self) -> bool:
         """True while this very process runs (a zombie does not)."""
@@ -78,6 +83,53 @@ class ProcessId:
         # Only the agent that started it is its parent; after adoption the namespace's first process reaps it.
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self.pid, os.WNOHANG)
+
+
+class ExitWatch:
+    """Sets an event when a process ends, be it a child of ours or adopted (pidfd_open(2))."""
+
+    def __init__(self, process: ProcessId | None, event: asyncio.Event) -> None:
+        self._process = process
+        self._event = event
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> None:
+        if self._process is None:
+            return
+        try:
+            self._descriptor = os.pidfd_open(self._process.pid)
+        except ProcessLookupError:
+            self._event.set()
+            return
+        asyncio.get_running_loop().add_reader(self._descriptor, self._ended)
+
+    def __exit__(self, *_: object) -> None:
+        self._forget()
+
+    def _ended(self) -> None:
+        self._event.set()
+        self._forget()
+
+    def _forget(self) -> None:
+        if self._descriptor is not None:
+            asyncio.get_running_loop().remove_reader(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def end_strays(tag: str) -> None:
+    """End every process started with ``tag``: an agent killed at the wrong moment wrote down no process id."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and _has_tag(entry, tag):
+            with contextlib.suppress(ProcessTrouble):  # ended meanwhile
+                ProcessId.of(int(entry.name)).end()
+
+
+def _has_tag(process: Path, tag: str) -> bool:
+    try:
+        return f"{TAG}={tag}".encode() in (process / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
 
 
 def _stat(pid: int) -> tuple[str, int] | None:

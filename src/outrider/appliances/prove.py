@@ -56,7 +56,7 @@ class NotInspecting(ProofFailed):
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What one round showed. ``canaries`` is 0 for an engine that inspects nothing; ``took_s`` is until the last frame."""
+    """What one round showed; ``canaries`` is 0 for an engine that inspects nothing."""
 
     flows: int
     canaries: int
@@ -142,7 +142,7 @@ def _fresh_flows() -> Iterator[_Flow]:
 
 
 def _frame(flow: _Flow, payload: bytes) -> bytes:
-    """An Ethernet frame tagged with the probe lane: IPv4, UDP (RFC 791, RFC 768; without a UDP checksum, as IPv4 allows)."""
+    """An Ethernet frame tagged with the probe lane: IPv4 (RFC 791), UDP (RFC 768) without the optional checksum."""
     near = (_NEAR_MAC, _NEAR_ADDRESS, flow.near_port)
     far = (_FAR_MAC, _FAR_ADDRESS, flow.far_port)
     source, target = (near, far) if flow.direction is Direction.EGRESS else (far, near)
@@ -155,7 +155,7 @@ def _frame(flow: _Flow, payload: bytes) -> bytes:
 
 def _internet_checksum(data: bytes) -> int:
     """RFC 1071, for data of even length."""
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

@@ -92,11 +92,11 @@ def reload_rules(control: Control) -> None:
 def check_rules(control: Control) -> None:
     """Raise ``ControlTrouble`` unless every rule of the file was loaded: a rule left out is inspection left out."""
     stats = _first(control.call("ruleset-stats"))
-    failed = int(stats.get("rules_failed", 0))
+    failed = _number(stats, "rules_failed")
     if failed:
         listed = _first(control.call("ruleset-failed-rules"))
         example = f": {listed['rule']}" if listed.get("rule") else ""
-        raise ControlTrouble(f"{failed} of {failed + int(stats['rules_loaded'])} rules do not load{example}")
+        raise ControlTrouble(f"{failed} of {failed + _number(stats, 'rules_loaded')} rules do not load{example}")
 
 
 def observe_counters(control: Control) -> dict[str, Count]:
