@@ -144,6 +144,8 @@ def test_both_directions_are_counted_by_themselves_with_a_peer_in_the_guest(worl
     peer.begin()
     client.begin()
     time.sleep(1.3)
+    client.hush()
+    peer.hush()
     sent_by_client, sent_by_peer = client.stop(), peer.stop()
     sightings = list(PORTS.sightings(capture.stop().seen))
     journeys = assemble_journeys(flows, sent_by_client, sent_by_peer, sightings)

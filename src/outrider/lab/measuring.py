@@ -95,6 +95,8 @@ class Instruments:
     def stop(self, appliances: Mapping[str, str]) -> Findings:
         """End them in order; ``appliances`` are all there were, name → server. Raises ``MeasuringFailed``."""
         attempts = self._attacker.stop()
+        for traffic in (self._client, *self._peers):
+            traffic.hush()
         client = self._client.stop()
         peers = sum((peer.stop() for peer in self._peers), TrafficLog())
         captured = self._capture.stop()

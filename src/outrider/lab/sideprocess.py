@@ -12,8 +12,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
+_one_speaks = threading.Lock()
+
+Word = Literal["begin", "hush"]
 Heard = Callable[[dict[str, Any]], None]
 
 
@@ -60,9 +63,9 @@ class SideProcess:
         if self._error is not None:
             raise MeasuringFailed(f"{self._module}: {self._error}")
 
-    def begin(self) -> None:
-        """Let a process that is ready and waits for this word begin."""
-        self._write({"begin": True})
+    def tell(self, word: Word) -> None:
+        """Say a word that the process listens for."""
+        self._write({word: True})
 
     def stop(self, deadline_s: float = 20.0) -> Any:
         """End the process in order and return its result; raise ``MeasuringFailed`` when there is none."""
@@ -97,7 +100,7 @@ class SideProcess:
     def _listen(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            said = json.loads(line)
+            said = _parsed(line)
             if "ready" in said:
                 self._ready.set()
             elif "result" in said:
@@ -119,11 +122,20 @@ class SideProcess:
         return f" ({self._complaints[-1].strip()})" if self._complaints else ""
 
 
+def _parsed(line: str) -> dict[str, Any]:
+    try:
+        said: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return {"error": f"said something that is not JSON: {line[:80]!r}"}
+    return said
+
+
 class Signals:
-    """What the demo tells a measuring process after its order: to begin, and that it is over."""
+    """What the demo tells a measuring process after its order: to begin, to say no more, and that it is over."""
 
     def __init__(self) -> None:
         self._begin = threading.Event()
+        self._hush = threading.Event()
         self._over = threading.Event()
         threading.Thread(target=self._listen, name="signals", daemon=True).start()
 
@@ -131,15 +143,19 @@ class Signals:
         """True once the process should come to its end."""
         return self._over.is_set()
 
+    def is_hushed(self) -> bool:
+        """True once the process should send nothing more, and go on listening until it is over."""
+        return self._hush.is_set()
+
     def await_begin(self) -> None:
         """Return when told to begin, or when it is over before that."""
         self._begin.wait()
 
     def _listen(self) -> None:
-        while sys.stdin.readline():
-            self._begin.set()
-        self._over.set()
-        self._begin.set()
+        for line in sys.stdin:
+            (self._hush if "hush" in json.loads(line) else self._begin).set()
+        for event in (self._over, self._hush, self._begin):
+            event.set()
 
 
 def serve(work: Callable[[dict[str, Any], Signals], Any]) -> int:
@@ -157,8 +173,6 @@ def serve(work: Callable[[dict[str, Any], Signals], Any]) -> int:
 
 
 def say(line: dict[str, Any]) -> None:
-    """Print one line of JSON, now. A parent that is gone is not an error: the process is about to end anyway."""
-    try:
+    """Print one line of JSON, now, whole. A parent that is gone is no error: the process is about to end anyway."""
+    with _one_speaks, contextlib.suppress(BrokenPipeError):
         print(json.dumps(line, separators=(",", ":")), flush=True)
-    except BrokenPipeError:
-        sys.stderr.close()

@@ -103,7 +103,11 @@ class Traffic:
 
     def begin(self) -> None:
         """Begin sending. Both ends can hear before either speaks, when both are made before either begins."""
-        self._process.begin()
+        self._process.tell("begin")
+
+    def hush(self) -> None:
+        """Send nothing more. All ends are hushed before one is stopped, else the first to go deaf counts losses."""
+        self._process.tell("hush")
 
     def stop(self) -> TrafficLog:
         """Stop sending, wait for what is in flight, and return what was sent and received."""
@@ -215,7 +219,7 @@ def _drain(one: socket.socket) -> list[bytes]:
 
 
 def exchange(order: dict[str, Any], signals: Signals) -> dict[str, Any]:
-    """Send the ordered flows and receive, until told to end or the ordered seconds have passed; the rows."""
+    """Send the ordered flows until hushed or the ordered seconds have passed, receive until told to end; the rows."""
     end = _open_end(Run(bytes.fromhex(order["token"])), order["pid"])
     say({"ready": True})
     signals.await_begin()
@@ -224,11 +228,11 @@ def exchange(order: dict[str, Any], signals: Signals) -> dict[str, Any]:
     flows = [Flow(**{**row, "kind": FlowKind(row["kind"])}) for row in order["flows"]]
     streams = [_Stream(flow, begin + 0.002 * place) for place, flow in enumerate(flows)]
     last = begin + order["seconds"]
-    while not signals.is_over() and time.monotonic() < last:
+    while not signals.is_hushed() and time.monotonic() < last:
         _turn(end, streams)
     closing = time.monotonic() + _LINGER_S
-    while (left := closing - time.monotonic()) > 0:
-        end.receive(select.select([end.icmp, end.udp], [], [], left)[0])
+    while not signals.is_over() or time.monotonic() < closing:
+        end.receive(select.select([end.icmp, end.udp], [], [], 0.05)[0])
     return {"sent": end.sent, "received": end.received, "refused": end.refused}
 
 
