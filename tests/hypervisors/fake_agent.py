@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ class FakeAgent:
         self.answer = {"ok": True} if answer is None else answer
         self.silent = False
         self.garbage = garbage
+        self.on_request: Callable[[dict[str, Any]], None] = lambda request: None
         self.requests: list[tuple[float, dict[str, Any]]] = []
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(str(path))
@@ -32,6 +34,7 @@ class FakeAgent:
             with connection.makefile("rb") as lines:
                 request = json.loads(lines.readline())
             self.requests.append((time.monotonic(), request))
+            self.on_request(request)
             if self.silent:
                 held.append(connection)
                 continue
