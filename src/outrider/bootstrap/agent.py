@@ -1,7 +1,9 @@
 """The agent as a process: the adapters of one server, the loop that uses them, and its two conversations."""
 
 import asyncio
-from collections.abc import Sequence
+import concurrent.futures
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +13,15 @@ from outrider.agent.files import AgentFiles
 from outrider.agent.loop import AgentConfig, AgentLoop
 from outrider.appliances.local import LocalAppliances
 from outrider.bootstrap.process import CannotRun, run_until_stopped
-from outrider.hypervisors.combined import CombinedHypervisor
+from outrider.hypervisors.combined import CombinedHypervisor, Member
 from outrider.hypervisors.containers import ContainerHypervisor
 from outrider.hypervisors.libvirt import LibvirtHypervisor
-from outrider.links.netlink import NetlinkLinks
+from outrider.links.netlink_links import NetlinkLinks
 from outrider.session.agent import AgentSession
 from outrider.session.messages import BadMessage
 from outrider.steering.backend import EbpfSteering, PortRefused
+
+GUARD_WITHIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ async def serve_agent(options: AgentOptions) -> None:
             options.server,
             state_dir=options.state_dir / "appliances",
             cache_dir=options.cache_dir,
-            guard=steering.guard_appliance_ports,
+            guard=_in_loop(steering.guard_appliance_ports),
             entering_mark=steering.entering_mark,
             slots=options.appliance_slots,
         ),
@@ -86,10 +90,32 @@ async def serve_agent(options: AgentOptions) -> None:
         tasks.create_task(control.run())
 
 
+def _in_loop(guard: Callable[[int, int], None]) -> Callable[[int, int], None]:
+    """``guard`` for callers in any thread: the data path has one user at a time, the event loop's thread."""
+    loop, home = asyncio.get_running_loop(), threading.get_ident()
+
+    def call(inport: int, outport: int) -> None:
+        if threading.get_ident() == home:
+            guard(inport, outport)
+            return
+        done: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+        def run() -> None:
+            try:
+                done.set_result(guard(inport, outport))
+            except Exception as error:
+                done.set_exception(error)
+
+        loop.call_soon_threadsafe(run)
+        done.result(GUARD_WITHIN_S)
+
+    return call
+
+
 def _hypervisor(options: AgentOptions) -> CombinedHypervisor:
-    parts: list[LibvirtHypervisor | ContainerHypervisor] = []
+    parts: list[Member] = []
     if options.libvirt:
         parts.append(LibvirtHypervisor(options.libvirt))
     if options.container_dir is not None:
         parts.append(ContainerHypervisor(options.container_dir))
-    return CombinedHypervisor(parts)
+    return CombinedHypervisor(*parts)

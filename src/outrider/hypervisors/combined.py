@@ -13,6 +13,9 @@ class Member(Protocol):
 
     async def stop(self) -> None: ...
 
+    @property
+    def has_looked(self) -> bool: ...
+
     def snapshot(self) -> Sequence[GuestObservation]: ...
 
     def understands(self, description: str) -> bool: ...
@@ -33,6 +36,11 @@ class CombinedHypervisor:
     async def stop(self) -> None:
         for member in self._members:
             await member.stop()
+
+    @property
+    def has_looked(self) -> bool:
+        """True once every member has read all of its guests."""
+        return all(member.has_looked for member in self._members)
 
     def snapshot(self) -> Sequence[GuestObservation]:
         return [guest for member in self._members for guest in member.snapshot()]

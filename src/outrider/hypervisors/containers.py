@@ -97,7 +97,8 @@ def remove_description(directory: Path, uuid: str) -> None:
 class ContainerHypervisor:
     """Satisfies the agent's ``Hypervisor`` protocol for the container guests described in ``run_dir``.
 
-    ``problems`` names the descriptions that cannot be understood, by file name.
+    ``problems`` names the descriptions that cannot be understood, by file name; ``has_looked`` is true once the
+    directory has been read.
     """
 
     def __init__(self, run_dir: Path) -> None:
@@ -108,12 +109,14 @@ class ContainerHypervisor:
         self._watch: asyncio.Task[None] | None = None
         self._on_change: Callable[[], None] = lambda: None
         self.problems: dict[str, str] = {}
+        self.has_looked = False
 
     async def start(self, on_change: Callable[[], None]) -> None:
         """Read the directory, then watch it. Raises ``OSError`` when it cannot be made."""
         self._run_dir.mkdir(parents=True, exist_ok=True)
         self._on_change = on_change
         self._look()
+        self.has_looked = True
         self._watch = asyncio.create_task(self._keep_looking(), name="container descriptions")
 
     async def stop(self) -> None:

@@ -48,11 +48,15 @@ Guests = dict[str, GuestObservation]
 
 
 class LibvirtHypervisor:
-    """The guests of the libvirt at ``uri``. ``problem`` says why libvirt cannot be asked now, None while it can."""
+    """The guests of the libvirt at ``uri``. ``problem`` says why libvirt cannot be asked now, None while it can.
+
+    ``has_looked`` is true once all guests have been read.
+    """
 
     def __init__(self, uri: str = "qemu:///system") -> None:
         self.uri = uri
         self.problem: str | None = "libvirt has not been asked yet"
+        self.has_looked = False
         self._guests: Guests = {}
         self._announced = Announcements()
         self._switches = UserspaceSwitches()
@@ -132,6 +136,7 @@ class LibvirtHypervisor:
             changed, self._changed = self._changed, set()
             everything = await self._read(None if everything else changed)
             if self.problem is None:
+                self.has_looked = True
                 first.set()
             try:
                 async with asyncio.timeout(RECONNECT_AFTER_S if self.problem else READ_ALL_EVERY_S):
