@@ -235,6 +235,11 @@ def _answer_errors(app: FastAPI) -> None:
         first = error.errors()[0]
         return _refusal(422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
 
+    @app.exception_handler(Exception)
+    async def fault(request: Request, error: Exception) -> Response:
+        # Starlette raises it again after this answer, so that the server logs the traceback.
+        return _refusal(500, f"internal fault ({type(error).__name__}); the controller's log has the traceback")
+
     for kind, status in ((NotDeclared, 404), (StillNeeded, 409), (Busy, 503), (StoreError, 503)):
         app.add_exception_handler(kind, _refuse_with(status))
 
