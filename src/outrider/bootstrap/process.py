@@ -34,13 +34,14 @@ def configure_logging() -> None:
 def run_until_stopped(main: Coroutine[object, object, None]) -> int:
     """Run ``main`` until it ends or SIGTERM or SIGINT comes; returns the exit code."""
     configure_logging()
+    failures: list[BaseException] = []
     try:
         asyncio.run(_with_signals(main))
     except* (CannotRun, StoreError) as group:
-        for error in group.exceptions:
-            print(f"outrider: {error}", file=sys.stderr)
-        return 1
-    return 0
+        failures.extend(group.exceptions)
+    for error in failures:
+        print(f"outrider: {error}", file=sys.stderr)
+    return 1 if failures else 0
 
 
 async def _with_signals(main: Coroutine[object, object, None]) -> None:
