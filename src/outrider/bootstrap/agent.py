@@ -16,7 +16,7 @@ from outrider.bootstrap.process import CannotRun, run_until_stopped
 from outrider.hypervisors.combined import CombinedHypervisor, Member
 from outrider.hypervisors.containers import ContainerHypervisor
 from outrider.hypervisors.libvirt import LibvirtHypervisor
-from outrider.links.netlink_links import NetlinkLinks
+from outrider.links.netlink import NetlinkLinks
 from outrider.session.agent import AgentSession
 from outrider.session.messages import BadMessage
 from outrider.steering.backend import EbpfSteering, PortRefused
@@ -102,7 +102,8 @@ def _in_loop(guard: Callable[[int, int], None]) -> Callable[[int, int], None]:
 
         def run() -> None:
             try:
-                done.set_result(guard(inport, outport))
+                guard(inport, outport)
+                done.set_result(None)
             except Exception as error:
                 done.set_exception(error)
 
@@ -118,4 +119,4 @@ def _hypervisor(options: AgentOptions) -> CombinedHypervisor:
         parts.append(LibvirtHypervisor(options.libvirt))
     if options.container_dir is not None:
         parts.append(ContainerHypervisor(options.container_dir))
-    return CombinedHypervisor(*parts)
+    return CombinedHypervisor(parts)
