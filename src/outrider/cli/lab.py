@@ -16,7 +16,6 @@ from outrider.cli.privilege import require_root
 
 if TYPE_CHECKING:
     from outrider.lab.lab import Lab
-    from outrider.lab.machine import GuestImage
 
 app = typer.Typer(
     help="A virtual infrastructure on this machine: servers, guests and clients in namespaces.",
@@ -42,14 +41,6 @@ class StatusFormat(StrEnum):
     JSON = "json"
 
 
-def _guest_image() -> "GuestImage":
-    from outrider.appliances.images import build_image  # noqa: PLC0415 - only when a VM is started
-    from outrider.lab.machine import GuestImage  # noqa: PLC0415
-
-    image = build_image("guest", cache_dir())
-    return GuestImage(image.kernel, image.initrd)
-
-
 @contextmanager
 def _lab(name: str) -> Iterator["Lab"]:
     """The lab of that name; its errors end the program with their one sentence."""
@@ -58,7 +49,7 @@ def _lab(name: str) -> Iterator["Lab"]:
     from outrider.lab.paths import LabError  # noqa: PLC0415
 
     try:
-        yield Lab(name, cache=cache_dir(), images=_guest_image)
+        yield Lab(name, cache=cache_dir())
     except LabError as error:
         raise CliError(FAILED, str(error)) from error
 
@@ -178,8 +169,8 @@ def exec(
     command: Annotated[list[str], typer.Argument(metavar="COMMAND…", help="After `--`, with its arguments.")],
     lab: LabOption = DEFAULT_LAB,
 ) -> None:
-    """Run a command in a container, a client or a server; ends with its exit code."""
+    """Run a command in a guest, a client or a server; ends with its exit code."""
     words = command[1:] if command[0] == "--" else command
     with _lab(lab) as here:
-        code = here.popen(name, words).wait()
+        code = here.attend(name, words)
     sys.exit(code)

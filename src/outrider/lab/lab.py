@@ -9,12 +9,13 @@ import subprocess
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 from outrider.domain.labels import check_label_key, check_label_value
 from outrider.lab import container, fabric, machine
+from outrider.lab.images import ImageSource, own_guest_image
 from outrider.lab.libvirt_daemon import configure_libvirt, start_libvirt
-from outrider.lab.machine import GuestImage, ImageSource
 from outrider.lab.paths import RUN_ROOT, LabError, LabPaths, check_short_name
 from outrider.lab.processes import inside, is_alive, marked_environment, run_inside
 from outrider.lab.record import (
@@ -49,9 +50,9 @@ def _server_names(servers: int | Sequence[str]) -> list[str]:
     return [check_short_name(name, "server name") for name in names]
 
 
-def _mac_of(identity: str) -> str:
-    """A locally chosen MAC in QEMU's range (52:54:00), from a UUID."""
-    return "52:54:00:" + ":".join(identity.replace("-", "")[at : at + 2] for at in (0, 2, 4))
+def _mac_of(name: str, address: str) -> str:
+    """A MAC in QEMU's range (52:54:00). A guest that comes again has its former one, as its neighbours remember it."""
+    return "52:54:00:" + sha256(f"{name} {address}".encode()).digest()[:3].hex(":")
 
 
 def _check_labels(labels: Mapping[str, str]) -> dict[str, str]:
@@ -65,7 +66,7 @@ class Lab:
     """The lab named ``name`` on this machine, whether it is up or not.
 
     ``run_root`` holds all labs' directories. ``cache`` keeps what may outlive a lab (libvirt's capability probes).
-    ``images`` gives the VM guests' image when one is started.
+    ``images`` gives the VM guests' image when one is started (the project's own unless told otherwise).
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class Lab:
     ) -> None:
         self.paths = LabPaths.of(name, run_root)
         self._cache = cache or Path(os.environ.get("OUTRIDER_CACHE", DEFAULT_CACHE))
-        self._images = images
+        self._images = images or (lambda: own_guest_image(self._cache))
 
     # ---- the whole ----
 
@@ -170,9 +171,9 @@ class Lab:
         self._check_new_name(name, of_guest=True)
         if format not in (VM, CONTAINER):
             raise LabError(f"format {format!r} is not known: vm or container")
-        identity = str(uuid.uuid4())
+        address = fabric.parse_address(ip)
         guest = GuestRecord(
-            name, identity, format, server, _mac_of(identity), fabric.parse_address(ip), _check_labels(labels or {})
+            name, str(uuid.uuid4()), format, server, _mac_of(name, address), address, _check_labels(labels or {})
         )
         home = self._server(server)
         known = self.status().guests.get(name)
@@ -182,7 +183,7 @@ class Lab:
             guest = container.start_container(self.paths, guest, home)
         else:
             machine.require_libvirt(home)
-            machine.start_machine(self.paths, guest, home, self._image())
+            machine.start_machine(self.paths, guest, home, self._images())
         edit_record(self.paths, lambda record: record.with_guest(guest))
         return guest
 
@@ -245,8 +246,23 @@ class Lab:
         return self._server(name).holder.pid
 
     def exec(self, name: str, command: Sequence[str], text: str | None = None) -> subprocess.CompletedProcess[str]:
-        """Run ``command`` in a server, client or container (or the ``switch``), and wait for it."""
+        """Run ``command`` in a server, client or guest (or the ``switch``), and wait for it.
+
+        A VM's own shell runs it, without ``text``, and both its streams come as ``stdout``.
+        """
+        guest = self.status().guests.get(name)
+        if guest and guest.format == VM:
+            return machine.run_in_machine(self.paths, guest, command)
         return run_inside(self._holder(name), command, self.paths.home, text)
+
+    def attend(self, name: str, command: Sequence[str]) -> int:
+        """As ``exec``, on this terminal (a VM's output follows when it has ended); returns the exit code."""
+        guest = self.status().guests.get(name)
+        if guest and guest.format == VM:
+            done = self.exec(name, command)
+            print(done.stdout, end="")
+            return done.returncode
+        return self.popen(name, command).wait()
 
     def popen(self, name: str, command: Sequence[str], **options: object) -> "subprocess.Popen[bytes]":
         """Start ``command`` in a server, client or container; ``options`` are those of ``subprocess.Popen``."""
@@ -276,7 +292,7 @@ class Lab:
             return record.clients[name].holder
         holder = self.guest(name).holder
         if holder is None:
-            raise LabError(f"guest {name!r} is a VM: commands run in containers, clients and servers only")
+            raise LabError(f"guest {name!r} is a VM: it has no namespaces to enter")
         return holder
 
     def _check_new_name(self, name: str, of_guest: bool) -> None:
@@ -290,8 +306,3 @@ class Lab:
         if replace(wanted, uuid=known.uuid, mac=known.mac, holder=known.holder, port=known.port) != known:
             raise LabError(f"guest {known.name!r} exists already, on {known.server} with address {known.address}")
         return known
-
-    def _image(self) -> GuestImage:
-        if self._images is None:
-            raise LabError("this lab was given no image for VM guests: start containers (--format container)")
-        return self._images()

@@ -4,32 +4,24 @@ Everything is asked of each server's own libvirt over its socket, from outside t
 it stops, or has moved away, that libvirt knows it no more.
 """
 
-from collections.abc import Callable, Iterator
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
+from shlex import join
 from xml.sax.saxutils import escape, quoteattr
 
 import libvirt
 
 from outrider.hypervisors.description import labels_xml
 from outrider.lab import fabric
+from outrider.lab.images import GuestImage
 from outrider.lab.paths import LabError, LabPaths, ServerPaths
 from outrider.lab.record import GuestRecord, ServerRecord
 
 MEMORY_MIB = 128
-
-
-@dataclass(frozen=True, slots=True)
-class GuestImage:
-    """What a VM guest boots; ``command_line`` is added to the kernel's."""
-
-    kernel: Path
-    initrd: Path
-    command_line: str = ""
-
-
-ImageSource = Callable[[], GuestImage]
+EXEC_WITHIN_S = 30.0
 
 
 @contextmanager
@@ -57,11 +49,7 @@ def _one_sentence(error: libvirt.libvirtError) -> str:
 
 def domain_xml(guest: GuestRecord, image: GuestImage) -> str:
     """The libvirt domain of a VM guest: TCG, one vnic on the fabric bridge, its console in libvirt's log directory."""
-    address, _, length = guest.address.partition("/")
-    command_line = (
-        "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on audit=0 tsc=reliable nowatchdog "
-        f"outrider.address={address}/{length} outrider.name={guest.name} {image.command_line}"
-    ).strip()
+    command_line = f"{image.options} outrider.ip={guest.address} outrider.name={guest.name}"
     return f"""\
 <domain type='qemu'>
   <name>{escape(guest.name)}</name>
@@ -88,12 +76,20 @@ def domain_xml(guest: GuestRecord, image: GuestImage) -> str:
       <model type='virtio'/>
       <rom enabled='no'/>
     </interface>
+    <channel type='unix'>
+      <source mode='bind' path='/run/{_exec_socket(guest)}'/>
+      <target type='virtio' name='outrider.exec'/>
+    </channel>
     <serial type='file'><source path='/var/log/libvirt/console-{escape(guest.name)}.log'/></serial>
     <controller type='usb' model='none'/>
     <memballoon model='none'/>
   </devices>
 </domain>
 """
+
+
+def _exec_socket(guest: GuestRecord) -> str:
+    return f"exec-{guest.name}.sock"
 
 
 def start_machine(paths: LabPaths, guest: GuestRecord, server: ServerRecord, image: GuestImage) -> None:
@@ -140,3 +136,27 @@ def require_libvirt(server: ServerRecord) -> None:
     """Raises ``LabError`` when VMs cannot run on ``server``."""
     if not server.libvirt:
         raise LabError(f"server {server.name} has no libvirt (the lab was brought up without): run containers on it")
+
+
+def run_in_machine(
+    paths: LabPaths, guest: GuestRecord, command: Sequence[str], within_s: float = EXEC_WITHIN_S
+) -> subprocess.CompletedProcess[str]:
+    """Run ``command`` by the VM guest's own shell, over virtio-serial, and wait for it.
+
+    What it prints, on either stream, is the result's ``stdout``. Raises ``LabError`` when the guest does not answer.
+    """
+    path = paths.server(guest.server).run / _exec_socket(guest)
+    lines: list[str] = []
+    try:
+        with socket.socket(socket.AF_UNIX) as channel:
+            channel.settimeout(within_s)
+            channel.connect(str(path))
+            channel.sendall(f"{join(command)}\n".encode())
+            with channel.makefile(encoding="utf-8", errors="replace") as output:
+                for line in output:
+                    if line.startswith("outrider-exit "):
+                        return subprocess.CompletedProcess(list(command), int(line.split()[1]), "".join(lines), "")
+                    lines.append(line)
+    except OSError as error:
+        raise LabError(f"guest {guest.name} does not answer on its serial port: {error}") from None
+    raise LabError(f"guest {guest.name} ended before the command did")
