@@ -167,7 +167,7 @@ def _packet_socket(ifindex: int, mark: int) -> Iterator[socket.socket]:
     # Protocol 0 until the filter is on: no foreign frame slips in between.
     opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     try:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, struct.pack("=I", mark))
         opened.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
         _attach_lane_filter(opened)
         opened.bind((socket.if_indextoname(ifindex), _ETH_P_ALL))
