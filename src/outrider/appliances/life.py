@@ -209,13 +209,8 @@ class ApplianceLife:
     async def _first_proof(self, deadline: float) -> None:
         self._enter(ApplianceState.PROVING)
         intent = self._wanted
-        engine = Engine.of(intent.appliance_class)
         if intent.appliance_class.format is ApplianceFormat.VM:
-            left = max(deadline - time.monotonic(), 0.1)
-            try:
-                await self._in_thread(lambda: engine.give_first_rules(self._folder, intent.ruleset, left))
-            except ControlTrouble as error:
-                raise self._not_ready(str(error)) from error
+            await self._give_first_rules(deadline, intent)
         await self._prove_until(deadline, intent)
         await self._check_rules_until(deadline, intent)
         digest = Engine.of(intent.appliance_class).digest(intent.ruleset)
@@ -223,17 +218,31 @@ class ApplianceLife:
         self._failures_in_a_row = 0
         self._enter(ApplianceState.READY)
 
+    async def _give_first_rules(self, deadline: float, intent: ApplianceIntent) -> None:
+        engine = Engine.of(intent.appliance_class)
+
+        def give() -> None:
+            engine.give_first_rules(self._folder, intent.ruleset, max(deadline - time.monotonic(), 0.1))
+
+        await self._ask_until(deadline, give)
+
     async def _check_rules_until(self, deadline: float, intent: ApplianceIntent) -> None:
-        """An engine may forward a moment before it listens on its socket."""
         engine = Engine.of(intent.appliance_class)
         control = engine.control(self._folder, intent.appliance_class.format)
+        await self._ask_until(deadline, lambda: engine.check_rules(control))
+
+    async def _ask_until(self, deadline: float, ask: Callable[[], None]) -> None:
+        """QEMU listens a moment after its start, and an engine may forward before it listens."""
         while True:
             try:
-                await self._in_thread(lambda: engine.check_rules(control))
-                return
+                return await self._in_thread(ask)
             except Unreachable as error:
                 if time.monotonic() > deadline:
                     raise self._not_ready(str(error)) from error
+            except ControlTrouble as error:
+                if self._record.process is None or not self._record.process.is_alive():
+                    raise self._ended() from error
+                raise
             self._check_process()
             await asyncio.sleep(_ASK_AGAIN_S)
 
@@ -361,6 +370,8 @@ class ApplianceLife:
         try:
             return await asyncio.shield(pending)
         except asyncio.CancelledError:
+            # Nobody awaits it any more: what it comes to is of no interest, as long as it comes to an end.
+            pending.add_done_callback(lambda done: done.cancelled() or done.exception())
             self._interrupted = pending
             raise
 
