@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -24,6 +25,15 @@ async def test_an_agent_gets_lines_and_its_going_is_noticed(controller: Controll
         assert json.loads(await answer.content.readline()) == {"server": "s1"}
         assert controller.state.watching == ["i1"]
     await asyncio.to_thread(wait_until, lambda: controller.state.watching == [])
+
+
+async def test_a_controller_that_stops_ends_its_streams(tmp_path: Path) -> None:
+    with Controller(tmp_path) as controller:
+        async with http(controller) as session, session.get("/v1/agents/s1/intents?instance=i") as answer:
+            await answer.content.readline()
+            controller.server.should_exit = True
+            async with asyncio.timeout(10):
+                assert await answer.content.readline() == b""
 
 
 async def test_a_report_is_handed_on_or_refused(controller: Controller) -> None:

@@ -160,6 +160,12 @@ def test_the_built_in_classes_are_shown(cli: Cli, controller: Controller) -> Non
     assert "suricata-ips" in out and "bridge-null" in out
 
 
+def test_a_stream_that_ends_is_told(cli: Cli, controller: Controller) -> None:
+    code, out, err = cli("events", "--follow")
+    assert (code, err) == (FAILED, "outrider: the controller ended the stream of events\n")
+    assert out.count("\n") == 2
+
+
 def test_events_are_lines_for_people_and_json_lines_for_scripts(cli: Cli, controller: Controller) -> None:
     assert cli("events")[1].count("Move/web-1: m\n") == 2
     assert [json.loads(line)["sequence"] for line in cli("events", "-o", "json")[1].splitlines()] == [1, 2]

@@ -22,7 +22,9 @@ from outrider.store.sqlite import WATCH_CHUNK, SqliteStore
 
 @pytest.fixture(params=["memory", "sqlite"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    made: Store = MemoryStore() if request.param == "memory" else await SqliteStore.open(tmp_path / "state.db")
+    made: Store = (
+        MemoryStore(1000) if request.param == "memory" else await SqliteStore.open(tmp_path / "state.db", 1000)
+    )
     yield made
     await made.close()
 
@@ -82,6 +84,16 @@ async def test_a_watcher_left_behind_is_told_to_list_again(store: Store) -> None
     with pytest.raises(CompactedError):
         await take(store.watch("/n", 2), 1)
     assert [batch.revision for batch in await take(store.watch("/n", 6), 1)] == [6]
+
+
+async def test_history_is_bounded(tmp_path: Path) -> None:
+    for store in (MemoryStore(10), await SqliteStore.open(tmp_path / "state.db", 10)):
+        for number in range(30):
+            await store.put("/n", b"%d" % number)
+        with pytest.raises(CompactedError):
+            await take(store.watch("/n", 20), 1)
+        assert len(await take(store.watch("/n", 21), 11)) == 11
+        await store.close()
 
 
 async def test_closing_ends_the_watches(store: Store) -> None:

@@ -10,12 +10,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from outrider import __version__
 from outrider.api.changes import Busy, NotDeclared, StillNeeded, apply_values, delete_keys, patch_labels
 from outrider.api.state import ApiState, Row
+from outrider.api.streams import LineStream
 from outrider.api.views import describe, list_items
 from outrider.manifests.convert import Declared, from_manifest, kind_of
 from outrider.manifests.guest_labels import is_uuid
@@ -23,7 +24,6 @@ from outrider.manifests.kinds import API_VERSION, DECLARED_KINDS, GUEST, KINDS, 
 from outrider.manifests.problems import ManifestError, Origin, Problem
 from outrider.store.contract import StoreError
 
-NDJSON = "application/x-ndjson"
 MAX_BODY_BYTES = 128 << 20
 
 _PLURALS = {kind.plural: kind for kind in KINDS}
@@ -77,7 +77,7 @@ async def delete_all(request: Request, state: State, dryRun: bool = False) -> di
 @router.get("/v1/events")
 async def events(state: State, follow: bool = False) -> Response:
     """Events as JSON lines, oldest first; with ``follow`` the answer does not end."""
-    return StreamingResponse(_lines(state.events(follow)), media_type=NDJSON)
+    return LineStream(_lines(state.events(follow)))
 
 
 @router.get("/v1/explain/guest/{name:path}")
@@ -92,7 +92,7 @@ async def explain(name: str, state: State) -> dict[str, Any]:
 @router.get("/v1/agents/{server}/intents")
 async def intents(server: str, instance: str, state: State) -> Response:
     """The intents of one server as JSON lines, for as long as its agent listens."""
-    return StreamingResponse(state.intent_lines(server, instance), media_type=NDJSON)
+    return LineStream(state.intent_lines(server, instance))
 
 
 @router.post("/v1/agents/{server}/reports", status_code=204)

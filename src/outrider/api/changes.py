@@ -133,7 +133,9 @@ def _new_problems(before: Sequence[Declared], after: Sequence[Declared]) -> list
 
 def _warnings(values: Sequence[Declared], guests: Sequence[Row]) -> list[str]:
     """What is valid and may still be a mistake: nothing here matches anything known now."""
-    warnings = []
+    warnings: list[str] = []
+    if not guests:
+        return warnings  # before the first server reports, nothing could match
     names = {str(row[key]) for row in guests for key in ("name", "uuid")}
     count = len({row["uuid"] for row in guests})
     for value in values:

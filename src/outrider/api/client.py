@@ -122,6 +122,8 @@ class ApiClient:
                 yield answer
         except TimeoutError as error:
             raise Unreachable(f"the controller at {self.address} did not answer in time") from error
+        except aiohttp.ClientPayloadError as error:
+            raise Unreachable(f"the controller at {self.address} broke off in the middle of its answer") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise Unreachable(f"no controller answers at {self.address}: {_reason(error)}") from error
 

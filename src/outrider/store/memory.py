@@ -27,7 +27,9 @@ from outrider.store.contract import (
 )
 from outrider.store.wakeup import Wakeup
 
-DEFAULT_HISTORY = 10_000
+# Watchers read at once and list again when they fall behind; the controller's ledger is one large value that changes
+# often, and each revision kept holds all of it.
+DEFAULT_HISTORY = 100
 
 
 class MemoryStore:
