@@ -1,5 +1,6 @@
 """The agent's round: from what is there and what is wanted to what is applied and reported."""
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -99,9 +100,30 @@ def test_a_path_through_an_appliance_that_is_not_there_is_not_reported_as_attach
 async def test_the_hook_is_answered_when_the_port_is_armed_and_not_before(server: Server):
     announced = server.loop.announce("<domain/>")
     server.links.ports.append(TAP)
+    server.told(WireIntent(VNIC, "web-1", WireState.HOLD))
     await server.loop.arm_guest(announced)
     assert server.steering.armed == [TAP.ifindex]
     assert server.wire.running_at is None, "it has not run yet"
+
+
+async def test_the_hook_waits_for_a_path_that_is_being_put_in_place(server: Server):
+    announced = server.loop.announce("<domain/>")
+    server.links.ports.append(TAP)
+    server.told(WireIntent(VNIC, "web-1", WireState.HOLD, pending=True))
+    answering = asyncio.ensure_future(server.loop.arm_guest(announced))
+    await asyncio.sleep(0.1)
+    assert server.steering.armed == [TAP.ifindex] and not answering.done()
+    server.told(WireIntent(VNIC, "web-1", WireState.OPEN, open_reason=OpenReason.NO_POLICY))
+    server.loop.look_again()
+    async with asyncio.timeout(0.5):
+        await answering
+
+
+async def test_a_guest_starts_armed_and_held_when_no_controller_answers(server: Server):
+    announced = server.loop.announce("<domain/>")
+    server.links.ports.append(TAP)
+    await server.loop.arm_guest(announced)
+    assert server.row.state is WireState.HOLD
 
 
 async def test_a_start_whose_port_cannot_be_steered_is_refused_with_the_reason(server: Server):

@@ -6,7 +6,7 @@ whole steering table. So an agent that was killed in the middle of anything simp
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -32,6 +32,7 @@ from outrider.session.agent import AgentSession
 
 LOOK_EVERY_S = 2.0
 ARM_DEADLINE_S = 4.0
+SETTLE_DEADLINE_S = 1.0  # how long a start may wait for its path: decided and in place is a matter of 50 ms
 TUNNEL_DEVICE = "or-tunnel"
 TUNNEL_UDP_PORT = 4790
 LANE_OVERHEAD = 4
@@ -105,12 +106,8 @@ class AgentLoop:
             await self._hypervisor.start(self.look_again)
             while True:
                 self.round()
-                try:
-                    async with asyncio.timeout(LOOK_EVERY_S):
-                        await self._look.wait()
-                except TimeoutError:
+                if not await self._wait_for_a_look(LOOK_EVERY_S):
                     self._verify()
-                self._look.clear()
         finally:
             await self._hypervisor.stop()
             await self._appliances.stop()
@@ -172,28 +169,48 @@ class AgentLoop:
             raise ArmingRefused(str(error)) from error
 
     async def arm_guest(self, guest: GuestObservation) -> None:
-        """Return once every steerable port of ``guest`` is armed and has its wire; raises ``ArmingRefused``.
+        """Return once every port of ``guest`` is armed and it is known what its wires do; raises ``ArmingRefused``.
 
         A port that cannot be steered refuses the start: its guest would run unprotected where a policy may ask
-        for protection.
+        for protection. A path that is being put in place is waited for a moment, so that the guest's first packets
+        find it; a controller that does not answer is not waited for longer.
         """
         for vnic in guest.vnics:
             if vnic.refused:
                 raise ArmingRefused(f"guest {guest.name}: vnic {vnic.mac} cannot be protected: {vnic.refused}")
-        deadline = time.monotonic() + ARM_DEADLINE_S
+        await self._until(lambda: self._unarmed(guest) is None, ARM_DEADLINE_S)
+        if missing := self._unarmed(guest):
+            raise ArmingRefused(f"guest {guest.name} on {self.config.server}: {missing}")
+        if not await self._until(lambda: not self._is_pending(guest), SETTLE_DEADLINE_S):
+            log.warning("a guest begins while its wires hold: no path was in place in time", guest=guest.name)
+
+    async def _until(self, is_so: Callable[[], bool], within_s: float) -> bool:
+        """Look, round after round, until ``is_so``; False when that took too long."""
+        deadline = time.monotonic() + within_s
         while True:
             self.round()
-            missing = self._unarmed(guest)
-            if missing is None:
-                return
+            if is_so():
+                return True
             if time.monotonic() >= deadline:
-                raise ArmingRefused(f"guest {guest.name} on {self.config.server}: {missing}")
+                return False
+            await self._wait_for_a_look(min(0.05, max(0.0, deadline - time.monotonic())))
+
+    async def _wait_for_a_look(self, at_most_s: float) -> bool:
+        """Wait until something says "look again"; False when nothing did."""
+        try:
+            async with asyncio.timeout(at_most_s):
+                await self._look.wait()
+        except TimeoutError:
+            return False
+        finally:
             self._look.clear()
-            try:
-                async with asyncio.timeout(min(0.05, max(0.0, deadline - time.monotonic()))):
-                    await self._look.wait()
-            except TimeoutError:
-                continue
+        return True
+
+    def _is_pending(self, guest: GuestObservation) -> bool:
+        """True while a wire of ``guest`` is not decided on, or holds only until its path is in place."""
+        wires = {wire.vnic: wire for wire in self.session.intent.wires}
+        found = [wires.get(VnicId(guest.uuid, vnic.mac)) for vnic in guest.vnics]
+        return any(wire is None or wire.pending for wire in found)
 
     def _unarmed(self, guest: GuestObservation) -> str | None:
         """What ``guest`` still lacks, None when it may run. Raises ``ArmingRefused`` for what waiting cannot mend."""

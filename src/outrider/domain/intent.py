@@ -18,6 +18,7 @@ class WireIntent:
     """How the port of ``vnic`` on this server treats packets.
 
     ``await_announcement``: deliver nothing to the guest before its first frame from here (DESIGN 4.3, two copies).
+    ``pending``: the wire holds only until other servers have put their part of its path in place.
     ``reason`` is what ``explain`` prints.
     """
 
@@ -29,6 +30,7 @@ class WireIntent:
     await_announcement: bool = False
     open_reason: OpenReason | None = None
     policy: str | None = None
+    pending: bool = False
     reason: str = field(default="", compare=False)  # a change of words alone is no new intent
 
 

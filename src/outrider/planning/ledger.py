@@ -41,6 +41,11 @@ class WireEntry:
         """The path new packets take, None when the wire holds or is open."""
         return next((path for path in self.paths if path.id == self.active), None)
 
+    @property
+    def is_pending(self) -> bool:
+        """True while the wire holds although its path is known: other servers are putting their part in place."""
+        return self.state is WireState.HOLD and bool(self.paths)
+
 
 @dataclass(frozen=True, slots=True)
 class ApplianceEntry:

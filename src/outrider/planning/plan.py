@@ -225,5 +225,6 @@ def _wire_intent(entry: WireEntry) -> WireIntent:
         entry.await_announcement,
         entry.open_reason,
         entry.policy,
+        entry.is_pending,
         entry.reason,
     )
