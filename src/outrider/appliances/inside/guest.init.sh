@@ -21,7 +21,7 @@ serve_commands() {
     while read -r line; do
       sh -c "$line" 2>&1 </dev/null
       echo "outrider-exit $?"
-    done <"$1" >"$1"
+    done <>"$1" >&0  # the port can be open only once
     sleep 0.1
   done
 }
