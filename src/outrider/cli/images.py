@@ -1,12 +1,11 @@
 """``outrider image``: building what appliances (and the lab's guests) boot from."""
 
-import importlib
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from outrider.cli.exits import FAILED, CliError
+from outrider.cli.exits import FAILED, USAGE, CliError
 from outrider.cli.places import cache_dir
 from outrider.cli.privilege import require_root
 
@@ -21,19 +20,16 @@ def _image() -> None:
 @app.command()
 def build(name: Annotated[str, typer.Argument(help="suricata-ips, bridge-null or guest")]) -> None:
     """Build an image, unless the cache has it for exactly these inputs."""
+    from outrider.appliances.debian import PackagesUnavailable  # noqa: PLC0415 - adapters: only when asked
+    from outrider.appliances.images import IMAGE_NAMES, build_image  # noqa: PLC0415
+    from outrider.appliances.initramfs import BuildFailed  # noqa: PLC0415
+
+    if name not in IMAGE_NAMES:
+        raise CliError(USAGE, f"there is no image {name!r}; allowed: {', '.join(IMAGE_NAMES)}")
     require_root("images are made from distribution packages")
-    images = _images_module()
     began = time.monotonic()
     try:
-        image = images.build_image(name, cache_dir())
-    except images.ImageError as error:
-        raise CliError(FAILED, " ".join(str(error).split())) from error
-    took = time.monotonic() - began
-    print(f"{name} {getattr(image, 'digest', '')} ready in {took:.1f} s, under {cache_dir()}")
-
-
-def _images_module() -> Any:
-    try:
-        return importlib.import_module("outrider.appliances.images")
-    except ModuleNotFoundError as error:
-        raise CliError(FAILED, f"this installation cannot build images (no module {error.name})") from error
+        image = build_image(name, cache_dir())
+    except (BuildFailed, PackagesUnavailable, OSError) as error:
+        raise CliError(FAILED, f"image {name} cannot be built: {' '.join(str(error).split())}") from error
+    print(f"{name} {image.digest} ready in {time.monotonic() - began:.1f} s, under {cache_dir()}")
