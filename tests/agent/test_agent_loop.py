@@ -210,6 +210,15 @@ def test_frames_sent_before_arming_are_counted(server: Server):
     assert server.wire.frames_before_arming == 3
 
 
+def test_a_port_that_was_moved_here_does_not_count_its_former_life(server: Server):
+    moved = replace(TAP, rx_packets=500, up=False)
+    server.links.ports.append(moved)
+    server.loop.round()  # nobody speaks of it yet: not armed, and not seen
+    server.hypervisor.guests = [guest()]
+    server.loop.round()
+    assert server.wire.frames_before_arming == 0
+
+
 def test_a_port_that_comes_back_as_another_interface_begins_anew(server: Server):
     server.links.ports.append(TAP)
     server.hypervisor.guests = [guest()]

@@ -87,6 +87,7 @@ class AgentLoop:
         self._timeline = Timeline()
         self._refusals: dict[str, str] = {}
         self._armed: set[int] = set()
+        self._received_before: dict[int, int] = {}  # by ifindex: frames a port had received in a former life
         self._applied = _Applied(session.intent)
         self._look = asyncio.Event()
         self._released = files.released()
@@ -144,11 +145,20 @@ class AgentLoop:
     # -- arming
 
     def _port_appeared(self, port: PortObservation) -> None:
+        self._note_former_life(port)
         if is_armed_on_sight(port, self.config.arm_patterns):
             self._arm(port)
             self.look_again()
 
+    def _note_former_life(self, port: PortObservation) -> None:
+        """A port that was moved here brings its counters along, and comes down: nothing was received here yet.
+
+        One that is up when first seen may have received all it counts before anyone looked.
+        """
+        self._received_before.setdefault(port.ifindex, 0 if port.up else port.rx_packets)
+
     def _arm(self, port: PortObservation) -> None:
+        self._note_former_life(port)
         if port.ifindex in self._armed:
             return
         try:
@@ -258,13 +268,17 @@ class AgentLoop:
         if times.armed_at is None:
             times.armed_at = now
             first = self._steering.wire_counters(entry.vnic).frames("first_egress")
-            times.frames_before_arming = max(0, entry.port.rx_packets - first)
+            received = entry.port.rx_packets - self._received_before[entry.port.ifindex]
+            times.frames_before_arming = max(0, received - first)
         if times.running_at is None and entry.guest.state is GuestState.RUNNING:
             times.running_at = now
 
     def _forget(self, ports: Mapping[str, PortObservation], found: list[VnicPort]) -> None:
         self._timeline.forget_all_but({entry.vnic for entry in found})
-        self._armed &= {port.ifindex for port in ports.values()}
+        existing = {port.ifindex for port in ports.values()}
+        self._armed &= existing
+        for ifindex in self._received_before.keys() - existing:
+            del self._received_before[ifindex]
         for name in set(self._refusals) - set(ports):
             del self._refusals[name]
 
