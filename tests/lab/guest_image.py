@@ -3,11 +3,13 @@
 import os
 from pathlib import Path
 
+from outrider.appliances.images import GUEST, build_image
 from outrider.lab.images import GuestImage, own_guest_image
 
 CACHE = Path(os.environ.get("OUTRIDER_CACHE", "/var/cache/outrider"))
 
 
 def guest_image() -> GuestImage:
-    """Built once, then taken from the cache."""
+    """Built when anything in it has changed, else taken from the cache."""
+    build_image(GUEST, CACHE)
     return own_guest_image(CACHE)
