@@ -62,9 +62,9 @@ def _field(title: str, *path: str, only_wide: bool = False, wraps: bool = False)
 
 
 def _text(value: Any) -> str:
+    if value in ("", [], {}):
+        return NOTHING
     match value:
-        case None | "" | [] | {}:
-            return NOTHING
         case bool():
             return "yes" if value else "no"
         case list():
@@ -72,7 +72,7 @@ def _text(value: Any) -> str:
         case Mapping():
             return ",".join(f"{key}={each}" for key, each in value.items())
         case _:
-            return str(value)
+            return NOTHING if value is None else str(value)
 
 
 def _age(title: str, key: str, only_wide: bool = False) -> Column:
