@@ -37,7 +37,7 @@ class Server:
     force_clsact: bool = False
 
     def __post_init__(self) -> None:
-        self.stage.sh(self.name, "ip link add br0 type bridge && ip link set br0 up")
+        self.stage.sh(self.name, "ip link add br0 type bridge mcast_snooping 0 && ip link set br0 up")
         self.steering = self.start_agent()
 
     def start_agent(self) -> EbpfSteering:
@@ -75,13 +75,25 @@ class Server:
         self.stage.pair((self.name, outport), (f"v-{name}", "out"), mtu=1508)
         self.stage.sh(
             f"v-{name}",
-            "ip link add name mid type bridge && ip link set dev in master mid && ip link set dev out master mid && ip link set mid up && "
-            "bridge link set dev in learning off flood on && bridge link set dev out learning off flood on",
+            "ip link add name mid type bridge mcast_snooping 0 && ip link set mid up && for port in in out; do "
+            "ip link set dev $port master mid && bridge link set dev $port learning off flood on || exit 1; done",
         )
         self.appliances[name] = (inport, outport)
         if guard:
             with self.inside():
                 self.steering.guard_appliance_ports(self.ifindex(inport), self.ifindex(outport))
+
+    def add_tunnel(self, number: int) -> None:
+        """An underlay link to the switch namespace, and the tunnel device on it."""
+        self.stage.pair((self.name, "under"), ("underlay", f"u{number}"), mtu=1600)
+        self.stage.sh("underlay", "ip link show dev sw >/dev/null 2>&1 || ip link add sw type bridge mcast_snooping 0")
+        self.stage.sh("underlay", f"ip link set sw mtu 1600 up && ip link set u{number} master sw")
+        self.stage.sh(self.name, f"ip addr add 10.8.0.{number}/24 dev under")
+        self.stage.sh(self.name, "ip link add or-tunnel type vxlan external dstport 4790")
+        self.stage.sh(self.name, "ip link set or-tunnel mtu 1504 up")
+        self.tunnel = self.ifindex("or-tunnel")
+        with self.inside():
+            self.steering.guard_tunnel(self.tunnel)
 
     def inside(self):
         return inside(self.stage.namespace(self.name))

@@ -66,7 +66,7 @@ class Station:
 
     def mark(self, value: int) -> None:
         """SO_MARK of what is sent from now on."""
-        self._socket.setsockopt(socket.SOL_SOCKET, 36, value)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, struct.pack("I", value))
 
     def receive(self, marker: bytes, within_s: float = 1.0) -> bytes | None:
         """The next frame that contains ``marker``, with its tags in it; None when there is none in time."""

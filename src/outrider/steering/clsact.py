@@ -73,12 +73,12 @@ class ClsactHooks:
         """Attach at the first preference."""
         taken = {(found.preference, found.handle) for found in _filters(ifindex, is_ingress)}
         handle = next(number for number in range(_HANDLE, 1 << 16) if (_PREFERENCE, number) not in taken)
-        _put(ifindex, is_ingress, fd, _PREFERENCE, handle, _CREATE | _EXCL)
+        put(ifindex, is_ingress, fd, _PREFERENCE, handle, _CREATE | _EXCL)
 
     def replace(self, ifindex: int, is_ingress: bool, fd: int, former_id: int) -> None:
         """Exchange a program in its place."""
         former = _find(ifindex, is_ingress, former_id)
-        _put(ifindex, is_ingress, fd, former.preference, former.handle, _CREATE | _REPLACE)
+        put(ifindex, is_ingress, fd, former.preference, former.handle, _CREATE | _REPLACE)
 
     def detach(self, ifindex: int, is_ingress: bool, program_id: int) -> None:
         """Delete the filter; with the last one also the qdisc, when it was made for ours."""
@@ -97,7 +97,10 @@ def require_exists(ifindex: int) -> None:
         raise OSError(errno.ENODEV, f"there is no interface {ifindex}") from error
 
 
-def _put(ifindex: int, is_ingress: bool, fd: int, preference: int, handle: int, flags: int) -> None:
+def put(
+    ifindex: int, is_ingress: bool, fd: int, preference: int, handle: int = 1, flags: int = _CREATE | _EXCL
+) -> None:
+    """Put a program on a port's clsact qdisc as a direct-action filter. Raises ``OSError``."""
     options = (
         _attribute(_BPF_FD, struct.pack("<I", fd))
         + _attribute(_BPF_NAME, b"outrider\0")
