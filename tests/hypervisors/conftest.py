@@ -28,7 +28,7 @@ class HookedLab:
         stop_libvirt(self.lab.paths, self.lab.status().servers[server])
 
     def start_libvirt(self, server: str) -> None:
-        start_libvirt(self.lab.paths, self.lab.status().servers[server], CACHE)
+        start_libvirt(self.lab.paths, self.lab.status().servers[server], CACHE).wait()
 
 
 @pytest.fixture(scope="module")

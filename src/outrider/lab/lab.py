@@ -15,9 +15,9 @@ from pathlib import Path
 from outrider.domain.labels import check_label_key, check_label_value
 from outrider.lab import container, fabric, machine
 from outrider.lab.images import ImageSource, own_guest_image
-from outrider.lab.libvirt_daemon import configure_libvirt, start_libvirt
+from outrider.lab.libvirt_daemon import configure_libvirt, remember_capabilities, start_libvirt
 from outrider.lab.paths import RUN_ROOT, LabError, LabPaths, check_short_name
-from outrider.lab.processes import inside, is_alive, marked_environment, run_inside
+from outrider.lab.processes import Starting, inside, is_alive, marked_environment, run_inside
 from outrider.lab.record import (
     ClientRecord,
     GuestRecord,
@@ -102,36 +102,61 @@ class Lab:
             raise LabError("a lab needs root: it makes namespaces")
         fresh = not self.paths.home.exists()
         try:
-            if fresh:
-                self._lay_out(controller)
-            return self._add_servers([n for n in names if n not in self._healthy().servers], libvirt, agent)
+            starting = self._lay_out(controller) if fresh else []
+            missing = [name for name in names if name not in self._healthy().servers]
+            self._add_servers(missing, starting, libvirt, agent)
+            return self.status()
         except BaseException:
             if fresh:
                 sweep(self.paths)
             raise
 
-    def _lay_out(self, controller: Sequence[str]) -> None:
-        self.paths.home.mkdir(parents=True, mode=0o755)
+    def _lay_out(self, controller: Sequence[str]) -> list[Starting]:
+        self._make_home()
         self.paths.logs.mkdir()
         self.paths.web.mkdir()
         (self.paths.web / "index.html").write_text("<p>a guest of the Outrider lab</p>\n")
         write_record(self.paths, LabRecord(switch=fabric.make_switch(self.paths)))
-        if controller:
-            start_controller(self.paths, controller)
+        return [start_controller(self.paths, controller)] if controller else []
 
-    def _add_servers(self, names: Sequence[str], libvirt: bool, agent: Sequence[str]) -> LabRecord:
-        for name in names:
-            index = 1 + max((server.index for server in self.status().servers.values()), default=0)
-            made = make_server(self.paths, self._switch(), name, index, libvirt)
-            edit_record(self.paths, lambda record, made=made: record.with_server(made))  # type: ignore[misc]
-            if libvirt:
-                configure_libvirt(self.paths, name, with_hook=bool(agent))
-                start_libvirt(self.paths, made, self._cache)
-            if agent:
-                start_agent(self.paths, made, agent)
-                made = replace(made, agent=True)
-                edit_record(self.paths, lambda record, made=made: record.with_server(made))  # type: ignore[misc]
-        return self.status()
+    def _make_home(self) -> None:
+        """Another lab that ends in this moment may take the common directory away between two steps."""
+        for _ in range(100):
+            try:
+                self.paths.home.mkdir(parents=True, mode=0o755)
+                return
+            except FileNotFoundError:
+                continue
+        raise LabError(f"{self.paths.home} cannot be made: its parent vanishes again and again")
+
+    def _add_servers(
+        self, names: Sequence[str], starting: list[Starting], libvirt: bool, agent: Sequence[str]
+    ) -> None:
+        """Make the servers one by one, then let everything in them get ready side by side."""
+        made = [self._make_server(name, libvirt) for name in names]
+        if libvirt:
+            for server in made:
+                configure_libvirt(self.paths, server.name, with_hook=bool(agent))
+                starting.append(start_libvirt(self.paths, server, self._cache))
+        for one in starting:
+            one.wait()
+        if libvirt and made:
+            remember_capabilities(self.paths.server(made[0].name), self._cache)
+        if agent:
+            agents = [start_agent(self.paths, server, agent) for server in made]
+            for one in agents:
+                one.wait()
+            for server in made:
+                self._record_server(replace(server, agent=True))
+
+    def _make_server(self, name: str, libvirt: bool) -> ServerRecord:
+        index = 1 + max((server.index for server in self.status().servers.values()), default=0)
+        server = make_server(self.paths, self._switch(), name, index, libvirt)
+        self._record_server(server)
+        return server
+
+    def _record_server(self, server: ServerRecord) -> None:
+        edit_record(self.paths, lambda record: record.with_server(server))
 
     def down(self) -> None:
         """Remove the lab and whatever a killed run left of it; harmless when there is nothing."""

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from outrider.hypervisors.hook import install_hook
 from outrider.lab.paths import LabError, LabPaths, ServerPaths
-from outrider.lab.processes import await_daemon, is_alive, kill_process, record_of, start_daemon, wait_until
+from outrider.lab.processes import Starting, is_alive, kill_process, record_of, start_daemon, wait_until
 from outrider.lab.record import ServerRecord
 
-READY_S = 30.0
+READY_S = 60.0
 _PID_FILE = "libvirtd.pid"
+_CAPABILITIES = "libvirt-capabilities"
 _QEMU_SETTINGS = """\
 # a lab server is itself the sandbox: its guests need none of their own
 security_driver = "none"
@@ -51,8 +52,8 @@ def _recall_capabilities(server: ServerPaths, cache: Path) -> None:
 
 
 def remember_capabilities(server: ServerPaths, cache: Path) -> None:
-    """Keep what this server's libvirt found out for the next one; only a cache, so it may fail to be written."""
-    probed = _capabilities(server)
+    """Keep what this server's libvirt found out for the next one; ``cache`` as in ``start_libvirt``."""
+    probed, cache = _capabilities(server), cache / _CAPABILITIES
     if not probed.is_dir() or not any(probed.iterdir()):
         return
     cache.parent.mkdir(parents=True, exist_ok=True)
@@ -68,19 +69,16 @@ def configure_libvirt(paths: LabPaths, name: str, *, with_hook: bool) -> None:
         install_hook(server.hook_socket, server.etc_libvirt / "hooks")
 
 
-def start_libvirt(paths: LabPaths, record: ServerRecord, cache: Path) -> None:
-    """Start a server's libvirtd and wait until it has answered a first question.
+def start_libvirt(paths: LabPaths, record: ServerRecord, cache: Path) -> Starting:
+    """Start a server's libvirtd; it is ready when it has answered a first question.
 
     ``cache`` is the directory where capability probes are kept between labs.
     """
     server = paths.server(record.name)
-    capabilities = cache / "libvirt-capabilities"
-    _recall_capabilities(server, capabilities)
+    _recall_capabilities(server, cache / _CAPABILITIES)
     log = paths.log(f"libvirtd-{record.name}")
     command = ["libvirtd", "--config", "/etc/libvirt/libvirtd.conf", "--pid-file", f"/run/{_PID_FILE}"]
-    daemon = start_daemon(command, paths.home, log, record.holder)
-    await_daemon(daemon, lambda: _answers(server), READY_S, log)
-    remember_capabilities(server, capabilities)
+    return Starting(start_daemon(command, paths.home, log, record.holder), lambda: _answers(server), READY_S, log)
 
 
 def _answers(server: ServerPaths) -> bool:

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from outrider.lab import holder
@@ -123,17 +124,26 @@ def start_daemon(
         )
 
 
-def await_daemon(daemon: subprocess.Popen[bytes], ready: Callable[[], bool], within_s: float, log: Path) -> None:
-    """Wait until ``ready()``; raise ``LabError`` with the log's last line when the daemon ends or is too late."""
+@dataclass(frozen=True)
+class Starting:
+    """A process that was started and is not known to be ready yet; several can get ready side by side."""
 
-    def come_or_gone() -> bool:
-        return ready() or daemon.poll() is not None
+    daemon: "subprocess.Popen[bytes]"
+    ready: Callable[[], bool]
+    within_s: float
+    log: Path
 
-    name = log.stem
-    wait_until(come_or_gone, within_s, f"{name} becoming ready (its log: {log})")
-    if daemon.poll() is not None:
-        lines = log.read_text(errors="replace").strip().splitlines()
-        raise LabError(f"{name} ended at once: {lines[-1] if lines else 'it printed nothing'} (its log: {log})")
+    def wait(self) -> None:
+        """Wait until it is ready; raise ``LabError`` with the log's last line when it ends or is too late."""
+        name = self.log.stem
+        wait_until(
+            lambda: self.ready() or self.daemon.poll() is not None,
+            self.within_s,
+            f"{name} becoming ready (its log: {self.log})",
+        )
+        if self.daemon.poll() is not None:
+            said = self.log.read_text(errors="replace").strip().splitlines()
+            raise LabError(f"{name} ended at once: {said[-1] if said else 'it printed nothing'} (its log: {self.log})")
 
 
 def _ancestors() -> set[int]:

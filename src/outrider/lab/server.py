@@ -11,10 +11,10 @@ from pathlib import Path
 
 from outrider.lab import fabric
 from outrider.lab.paths import LabPaths
-from outrider.lab.processes import await_daemon, hold_namespaces, require_inside, start_daemon
+from outrider.lab.processes import Starting, hold_namespaces, require_inside, start_daemon
 from outrider.lab.record import ProcessRecord, ServerRecord
 
-AGENT_READY_S = 30.0
+READY_S = 60.0
 _LIBVIRT_DIRECTORIES = ("/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt")
 
 
@@ -64,13 +64,13 @@ def fill_in(template: Sequence[str], values: dict[str, str]) -> list[str]:
     return [part.format_map(values) for part in template]
 
 
-def start_controller(paths: LabPaths, template: Sequence[str]) -> None:
+def start_controller(paths: LabPaths, template: Sequence[str]) -> Starting:
     """Start the controller outside all servers. Words: ``{state_dir}``, ``{socket}``."""
     paths.controller_state.mkdir(exist_ok=True)
     values = {"state_dir": str(paths.controller_state), "socket": str(paths.controller_socket)}
     log = paths.log("controller")
     daemon = start_daemon(fill_in(template, values), paths.home, log)
-    await_daemon(daemon, lambda: answers(paths.controller_socket), AGENT_READY_S, log)
+    return Starting(daemon, lambda: answers(paths.controller_socket), READY_S, log)
 
 
 def agent_words(paths: LabPaths, record: ServerRecord) -> dict[str, str]:
@@ -88,8 +88,8 @@ def agent_words(paths: LabPaths, record: ServerRecord) -> dict[str, str]:
     }
 
 
-def start_agent(paths: LabPaths, record: ServerRecord, template: Sequence[str]) -> None:
-    """Start a server's agent inside it and wait until it takes the hook's requests."""
+def start_agent(paths: LabPaths, record: ServerRecord, template: Sequence[str]) -> Starting:
+    """Start a server's agent inside it; it is ready when it takes the hook's requests. Words: ``agent_words``."""
     log = paths.log(f"agent-{record.name}")
     daemon = start_daemon(fill_in(template, agent_words(paths, record)), paths.home, log, record.holder)
-    await_daemon(daemon, lambda: answers(paths.server(record.name).hook_socket), AGENT_READY_S, log)
+    return Starting(daemon, lambda: answers(paths.server(record.name).hook_socket), READY_S, log)
