@@ -22,7 +22,6 @@ from outrider.domain.appliance import ApplianceClass, ApplianceFormat
 from outrider.lab.commands import AGENT, CONTROLLER
 from outrider.lab.demo import Demo, DemoPlan
 from outrider.lab.lab import CONTAINER, VM, Lab
-from outrider.lab.machine import GuestImage
 from outrider.lab.narration import Narrator
 from outrider.lab.paths import LabError
 from outrider.lab.processes import is_alive
@@ -36,6 +35,8 @@ from outrider.manifests.read import read_paths
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "demo"
 ATTACK_PATH = "/attack"
+VM_IMAGES = ("guest", "suricata-ips")
+LOG_WIDTH = 132  # columns when the output is no terminal
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 T = TypeVar("T")
@@ -55,9 +56,13 @@ def demo(
     if format not in (VM, CONTAINER):
         raise CliError(USAGE, f"--format {format}: allowed are vm, container")
     _check_writable(json_file, report)
-    target = _free_lab(lab, format)
+    target = _free_lab(lab)
     plan = _plan(format, examples, seconds)
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=LOG_WIDTH)
+    if format == VM:
+        _build_images(console)
     with _interruptible(), RunningClient(f"unix:{target.paths.controller_socket}") as product:
         result = Demo(plan, target, product, Narrator(console)).run()
     _write(result, json_file, report)
@@ -85,10 +90,10 @@ def _write(result: DemoResult, json_file: Path | None, report: Path | None) -> N
         raise CliError(FAILED, f"cannot write {error.filename}: {error.strerror}") from error
 
 
-def _free_lab(name: str, format: str) -> Lab:
+def _free_lab(name: str) -> Lab:
     """The lab, not up; what a killed run left of it is removed."""
     try:
-        lab = Lab(name, cache=cache_dir(), images=None if format == CONTAINER else _guest_image)
+        lab = Lab(name, cache=cache_dir())
         if _is_up(lab):
             raise CliError(FAILED, f"lab {name!r} is up: take it down first, or give the demo another --lab name")
         lab.down()
@@ -105,11 +110,16 @@ def _is_up(lab: Lab) -> bool:
     return any(holder is not None and is_alive(holder) for holder in holders)
 
 
-def _guest_image() -> GuestImage:
-    from outrider.appliances.images import build_image  # noqa: PLC0415 - only VM guests need one
+def _build_images(console: Console) -> None:
+    """What VMs boot from: made once and kept, so this takes time on a machine's first demo only."""
+    from outrider.appliances.images import ImageError, build_image  # noqa: PLC0415 - only VMs need them
 
-    image = build_image("guest", cache_dir())
-    return GuestImage(image.kernel, image.initrd)
+    for name in VM_IMAGES:
+        try:
+            with console.status(f"image {name}: built now unless it is there already"):
+                build_image(name, cache_dir())
+        except ImageError as error:
+            raise CliError(FAILED, " ".join(str(error).split())) from error
 
 
 def _plan(format: str, examples: Path, seconds: float) -> DemoPlan:
@@ -129,6 +139,8 @@ def _plan(format: str, examples: Path, seconds: float) -> DemoPlan:
         controller=CONTROLLER,
         agent=AGENT,
         look_s=seconds,
+        # A container's interim phase is over in half a second, and must be attacked in it.
+        attack_every_s=0.1 if format == CONTAINER else 0.5,
     )
 
 

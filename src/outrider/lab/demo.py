@@ -56,8 +56,7 @@ class Demo:
         self._narrator = narrator
         self._watch = Watch(product, narrator)
         self._story = Story(plan.format, SERVERS, FIRST, SECOND, TARGET)
-        self._announced_attacks: set[str] = set()
-        self._stage_of_attack = "before"
+        self._attack_news_since = 0.0  # the next stopped attack made after this is told
 
     def run(self) -> DemoResult:
         """Show everything; the lab is gone afterwards, however it ends."""
@@ -98,8 +97,8 @@ class Demo:
                 self._lab.run_guest(guest, HOMES[guest], plan.format, ip=ADDRESSES[guest], labels=LABELS)
             say(f"{guest} is started on {HOMES[guest]}; it is held until an appliance inspects it", guest=guest)
         self._watch.until(
-            "an appliance to inspect each guest",
-            lambda look: all(look.is_inspected(guest, home) for guest, home in HOMES.items()),
+            "an appliance beside each guest",
+            lambda look: all(look.is_settled(guest, home) for guest, home in HOMES.items()),
             plan.appliance_within_s,
         )
 
@@ -147,17 +146,18 @@ class Demo:
         self._story.stages.append(stage_of("before", look))
 
     def _first_move(self) -> None:
-        self._narrator.say(f"{FIRST} is live-migrated to {TARGET}, which has no appliance", "step", guest=FIRST)
-        self._stage_of_attack = "interim"
+        moved = "moved" if self._plan.format == CONTAINER else "live-migrated"
+        self._narrator.say(f"{FIRST} is {moved} to {TARGET}, which has no appliance", "step", guest=FIRST)
         with self._migrating(FIRST):
             look = self._watch.until(f"{FIRST} to run on {TARGET}", lambda look: _runs(look, FIRST), 60)
+        self._tell_next_attack()
         self._story.stages.append(stage_of("interim", look))
         self._watch.until(
             f"{FIRST}'s packets to be switched to an appliance on {TARGET}",
             lambda look: _is_switched(look, FIRST),
             self._plan.appliance_within_s,
         )
-        self._stage_of_attack = "after"
+        self._tell_next_attack()
         look = self._watch.for_seconds(self._plan.look_s, "traffic after the switch")
         self._story.stages.append(stage_of("after", look))
         self._story.keep_moves(look.moves)
@@ -208,11 +208,14 @@ class Demo:
         if attempt.harmless_answered:
             self._story.answered.add(attempt.guest)
         if attempt.answered:
-            self._narrator.say(f"an attack on {attempt.guest} was ANSWERED", "bad", at=attempt.at, guest=attempt.guest)
-        elif attempt.counts and attempt.guest == FIRST and self._stage_of_attack not in self._announced_attacks:
-            self._announced_attacks.add(self._stage_of_attack)
+            self._narrator.say(f"an attack on {attempt.guest} was ANSWERED", "bad", guest=attempt.guest)
+        elif attempt.counts and attempt.guest == FIRST and attempt.at > self._attack_news_since:
+            self._attack_news_since = float("inf")
             text = f"attack on {FIRST} stopped; a harmless request of the same moment was answered"
-            self._narrator.say(text, "good", at=attempt.at, guest=FIRST)
+            self._narrator.say(text, "good", guest=FIRST)
+
+    def _tell_next_attack(self) -> None:
+        self._attack_news_since = time.time()
 
 
 def _label_words() -> str:

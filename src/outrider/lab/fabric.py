@@ -20,6 +20,9 @@ UNDERLAY_PREFIX = "10.255.0"
 MOST_SERVERS = 250
 # nothing but what users and tests send should be on the wires, so IPv6 does not announce itself
 _QUIET = "for f in all default; do echo 1 > /proc/sys/net/ipv6/conf/$f/disable_ipv6; done"
+# a moved container loses its carrier for a moment, which no migrated guest does; it must not forget its neighbours for
+# it, or it stays dumb for the second until it asks for them again (Linux 5.16 and later)
+_KEEP_NEIGHBOURS = "f=/proc/sys/net/ipv4/conf/all/arp_evict_nocarrier; [ ! -e $f ] || echo 0 > $f"
 
 
 def parse_address(text: str) -> str:
@@ -49,7 +52,7 @@ def run_ip(paths: LabPaths, where: ProcessRecord, *commands: str) -> None:
 
 def quieten(paths: LabPaths, where: ProcessRecord) -> None:
     """Bring ``lo`` up and keep IPv6 silent in a set of namespaces."""
-    require_inside(where, ["sh", "-c", f"{_QUIET}; ip link set lo up"], paths.home)
+    require_inside(where, ["sh", "-c", f"{_QUIET}; {_KEEP_NEIGHBOURS}; ip link set lo up"], paths.home)
 
 
 def make_switch(paths: LabPaths) -> ProcessRecord:

@@ -97,10 +97,11 @@ def _at_appliance(side: Side, outgoing: bool, direction: Direction) -> PlaceKind
 
 @dataclass(frozen=True, slots=True)
 class Absence:
-    """The time in which a guest existed nowhere, as far as any packet could tell.
+    """The time in which a guest existed nowhere.
 
-    ``begin``: the last frame it was heard to send at its port on the source; ``end``: its first frame that left the
-    target for the fabric, which is when the fabric could know its new place.
+    ``begin``: the last frame it was heard to send at its port on the source; ``end``: the first one at its port on
+    the target. Both are seen before any program of ours, so that a wire which holds a guest's first frames, and with
+    them the news of its arrival, does not pass for a guest that was away.
     """
 
     guest: str
@@ -120,7 +121,7 @@ def find_absence(captured: Captured, ports: PortMap, guest: str, mac: str, sourc
     ends = [
         voice.first_at
         for voice in voices
-        if voice.port.server == target and voice.outgoing and voice.port.name in ports.uplinks
+        if voice.port.server == target and not voice.outgoing and ports.is_vnic(voice.port)
     ]
     if not ends:
         return None

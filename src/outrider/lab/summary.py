@@ -9,11 +9,10 @@ from outrider.lab.attack import AttackAccount
 from outrider.lab.report import duration_words, loss_words, step_rows
 from outrider.lab.result import DemoResult, losses_json
 
-_PHASE_WORDS = {
-    "before": "before the move",
-    "interim": "interim: inspected on the server it came from",
-    "after": "after: inspected beside it again",
-}
+_PHASES_EXPLAINED = (
+    "before: until {guest} ran on its new server; interim: its packets go back to the appliance it had; "
+    "after: a new appliance beside it has proved itself and taken over. A packet and its answer count as two."
+)
 
 
 def print_summary(console: Console, result: DemoResult) -> None:
@@ -21,6 +20,7 @@ def print_summary(console: Console, result: DemoResult) -> None:
     console.print()
     if result.phases:
         console.print(_packets(result))
+        console.print(f"  [dim]{_PHASES_EXPLAINED.format(guest=escape(result.guest))}[/dim]", highlight=False)
         for row in losses_json(result.losses):
             console.print(f"  {row['packets']} lost: {escape(loss_words(row))}", highlight=False)
         console.print()
@@ -33,11 +33,10 @@ def _packets(result: DemoResult) -> Table:
     table.add_column("phase")
     for heading in ("sent", "received", "lost", "twice", "uninspected"):
         table.add_column(heading, justify="right")
-    table.add_column("inspected by")
+    table.add_column("inspected by", no_wrap=True)
     table.add_column("attacks stopped", justify="right")
     for phase in result.phases:
-        words = f"{result.guest}, {_PHASE_WORDS.get(phase.account.name, phase.account.name)}"
-        table.add_row(words, *_cells(phase.account, phase.attacks))
+        table.add_row(f"{result.guest}, {phase.account.name}", *_cells(phase.account, phase.attacks))
     if second := result.second_guest:
         table.add_row(f"{second.guest}, throughout", *_cells(second.account, second.attacks))
     return table

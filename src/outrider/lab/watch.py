@@ -48,6 +48,11 @@ class Look:
         """The wire of ``guest`` on ``server``."""
         return next((w for w in self.wires if (w["guest"], w["server"]) == (guest, server)), None)
 
+    def is_settled(self, guest: str, server: str) -> bool:
+        """True when the guest's wire there is inspected on that server itself."""
+        wire = self.wire_of(guest, server)
+        return self.is_inspected(guest, server) and wire is not None and not any(h["remote"] for h in wire["path"])
+
     def is_inspected(self, guest: str, server: str) -> bool:
         """True when the guest's wire there has a path, and the path is in force."""
         wire = self.wire_of(guest, server)
@@ -65,7 +70,7 @@ _APPLIANCE_WORDS: dict[str, tuple[str, Tone]] = {
 
 _MOVE_WORDS: dict[str, tuple[str, Tone]] = {
     "arrivalSeen": ("{guest} is coming to {to}: its port is there, it does not run there yet", "step"),
-    "armed": ("its port on {to} is armed: nothing passes it uninspected", "good"),
+    "armed": ("the port of {guest} on {to} is armed: nothing passes it uninspected", "good"),
     "guestRunning": ("{guest} runs on {to}", "step"),
     "switched": ("{guest}'s packets go through {finalAppliance} from now on", "good"),
 }
@@ -86,7 +91,7 @@ class Watch:
         look = Look(*(self.product.rows(kind) for kind in KINDS))
         self.appliances.update({row["name"]: row["server"] for row in look.appliances})
         self.wires.update({row["id"]: row for row in look.wires})
-        for at, key, text, tone, guest in sorted(self._news(look)):
+        for at, key, text, tone, guest in sorted(self._news(look), key=lambda news: news[0]):
             self._told.add(key)
             self.narrator.say(text, tone, at=at, guest=guest)
         return look
@@ -116,6 +121,11 @@ class Watch:
     def _news(self, look: Look) -> list[tuple[float, tuple[str, ...], str, Tone, str]]:
         now = time.time()
         news: list[tuple[float, tuple[str, ...], str, Tone, str]] = []
+        for row in look.moves:
+            for step, (words, tone) in _MOVE_WORDS.items():
+                if row[step] is not None:
+                    key = ("move", row["vnic"], row["to"], step, str(row["arrivalSeen"]))
+                    news.append((row[step], key, words.format(**row), tone, row["guest"]))
         for row in look.appliances:
             text, tone = _APPLIANCE_WORDS.get(row["state"], ("appliance {name} is {state}", "fact"))
             at = {"ready": row["readyAt"], "requested": row["requestedAt"]}.get(row["state"]) or now
@@ -124,11 +134,6 @@ class Watch:
             if row["state"] == "path" and row["applied"] and row["path"]:
                 key = ("path", row["id"], *(hop["appliance"] for hop in row["path"]))
                 news.append((row["activeSince"] or now, key, _path_words(row), "fact", row["guest"]))
-        for row in look.moves:
-            for step, (words, tone) in _MOVE_WORDS.items():
-                if row[step] is not None:
-                    key = ("move", row["vnic"], row["to"], step, str(row["arrivalSeen"]))
-                    news.append((row[step], key, words.format(**row), tone, row["guest"]))
         return [one for one in news if one[1] not in self._told]
 
 
