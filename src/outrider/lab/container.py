@@ -16,6 +16,7 @@ from outrider.lab import fabric
 from outrider.lab.arming import request_arming
 from outrider.lab.netns_socket import open_socket_in
 from outrider.lab.paths import LabError, LabPaths
+from outrider.lab.port import carry_port, plug_port
 from outrider.lab.processes import end_process, hold_namespaces, start_daemon
 from outrider.lab.record import GuestRecord, ProcessRecord, ServerRecord
 
@@ -36,8 +37,7 @@ def _arm_and_plug(paths: LabPaths, guest: GuestRecord, server: ServerRecord, pha
     write_description(files.containers, description)
     if server.agent:
         request_arming(files.hook_socket, description.to_json(), phase)
-    fabric.run_ip(paths, server.holder, f"link set {guest.port} master {fabric.FABRIC_BRIDGE}")
-    fabric.run_ip(paths, server.holder, f"link set {guest.port} up")
+    plug_port(_port_of(guest), server.holder.pid, fabric.FABRIC_BRIDGE)
     write_description(files.containers, describe(guest, GuestState.RUNNING))
 
 
@@ -45,6 +45,12 @@ def _holder_of(guest: GuestRecord) -> ProcessRecord:
     if guest.holder is None:
         raise LabError(f"guest {guest.name!r} is not a container")
     return guest.holder
+
+
+def _port_of(guest: GuestRecord) -> str:
+    if guest.port is None:
+        raise LabError(f"guest {guest.name!r} has no port of the lab's making")
+    return guest.port
 
 
 def start_container(paths: LabPaths, guest: GuestRecord, server: ServerRecord) -> GuestRecord:
@@ -75,20 +81,15 @@ def stop_container(paths: LabPaths, guest: GuestRecord, server: ServerRecord) ->
     remove_description(paths.server(server.name).containers, guest.uuid)
 
 
-def _carry(paths: LabPaths, guest: GuestRecord, source: ServerRecord, target: ServerRecord) -> None:
-    # the kernel takes a link down, and out of its bridge, when it changes namespace
-    fabric.run_ip(paths, source.holder, f"link set {guest.port} netns {target.holder.pid}")
-
-
 def move_container(paths: LabPaths, guest: GuestRecord, source: ServerRecord, target: ServerRecord) -> GuestRecord:
     """Move a running container guest; raises ``LabError``, with the guest back on ``source``, when it is refused."""
     _holder_of(guest)
-    _carry(paths, guest, source, target)
+    carry_port(_port_of(guest), source.holder.pid, target.holder.pid)
     write_description(paths.server(source.name).containers, describe(guest, GuestState.PAUSED))
     try:
         _arm_and_plug(paths, guest, target, "migrate")
     except LabError as refusal:
-        _carry(paths, guest, target, source)
+        carry_port(_port_of(guest), target.holder.pid, source.holder.pid)
         remove_description(paths.server(target.name).containers, guest.uuid)
         _arm_and_plug(paths, guest, source, "return")
         announce(guest)

@@ -122,10 +122,13 @@ def receive(source: socket.socket) -> bytes:
 
 
 class LinkRequests:
-    """Asks the kernel about links, and to change them. Not safe for two threads at once."""
+    """Asks the kernel about links, and to change them. Not safe for two threads at once.
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    ``over`` is a route netlink socket of another network namespace; without it, this process's own is meant.
+    """
+
+    def __init__(self, over: socket.socket | None = None) -> None:
+        self._socket = over or socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
         self._socket.bind((0, 0))
         self._sequence = 0
 
