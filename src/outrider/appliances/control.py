@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-CALL_WITHIN_S = 20.0
 _request_numbers = itertools.count(time.monotonic_ns())
 
 
@@ -26,8 +25,12 @@ class Unreachable(ControlTrouble):
     """Nothing listens: the engine is not that far, or gone."""
 
 
+class Silent(ControlTrouble):
+    """No answer within the time allowed, or the other side went away instead of answering."""
+
+
 class Control(Protocol):
-    """What the host can ask of an engine. All calls block, at most ``CALL_WITHIN_S``, and raise ``ControlTrouble``."""
+    """What the host can ask of an engine. All calls block, for a bounded time, and raise ``ControlTrouble``."""
 
     def call(self, command: str, arguments: Mapping[str, str] | None = None) -> Any:
         """One command of Suricata's socket; returns its ``message``."""
@@ -41,12 +44,14 @@ class Control(Protocol):
 class LocalControl:
     """An engine whose socket and rule file are in a folder of this server."""
 
-    def __init__(self, engine_socket: Path, rules: Path) -> None:
+    def __init__(self, engine_socket: Path, rules: Path, within_s: float) -> None:
+        """``within_s`` bounds the wait for one answer."""
         self._socket = engine_socket
         self._rules = rules
+        self._within_s = within_s
 
     def call(self, command: str, arguments: Mapping[str, str] | None = None) -> Any:
-        with _connect(self._socket) as connection:
+        with _connect(self._socket, self._within_s) as connection:
             lines = _Lines(connection)
             _message_of("greeting", lines.ask(json.dumps({"version": "0.2"})))
             return _message_of(command, lines.ask(_request(command, arguments)))
@@ -60,7 +65,7 @@ class LocalControl:
 class SerialControl:
     """An engine in a VM, behind the character device socket of its virtio-serial port."""
 
-    def __init__(self, device_socket: Path, within_s: float = CALL_WITHIN_S) -> None:
+    def __init__(self, device_socket: Path, within_s: float) -> None:
         """``within_s`` bounds one request; the first one after the start waits for the VM to boot."""
         self._socket = device_socket
         self._within_s = within_s
@@ -102,17 +107,17 @@ class _Lines:
             try:
                 some = self._connection.recv(65536)
             except TimeoutError as error:
-                raise ControlTrouble(f"the engine gave no answer in {self._connection.gettimeout():.0f} s") from error
+                raise Silent(f"the engine gave no answer in {self._connection.gettimeout():.0f} s") from error
             except OSError as error:
-                raise ControlTrouble(f"the engine's socket broke: {error}") from error
+                raise Silent(f"the engine's socket broke: {error}") from error
             if not some:
-                raise ControlTrouble("the engine closed its socket")
+                raise Silent("the engine closed its socket")
             self._rest += some
         line, _, self._rest = self._rest.partition(b"\n")
         return line.decode(errors="replace")
 
 
-def _connect(path: Path, within_s: float = CALL_WITHIN_S) -> socket.socket:
+def _connect(path: Path, within_s: float) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(within_s)
     try:

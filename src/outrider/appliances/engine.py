@@ -53,13 +53,13 @@ class Engine:
             return suricata.prepare_folder(folder.path, folder.engine_socket, ruleset)
         return bridge.container_script()
 
-    def control(self, folder: ApplianceFolder, form: ApplianceFormat) -> Control | None:
-        """The way to talk to it; None for an engine that has nothing to say."""
+    def control(self, folder: ApplianceFolder, form: ApplianceFormat, within_s: float) -> Control | None:
+        """The way to talk to it, each answer ``within_s``; None for an engine that has nothing to say."""
         if not self.inspects:
             return None
         if form is ApplianceFormat.VM:
-            return SerialControl(folder.control_socket)
-        return LocalControl(folder.engine_socket, folder.path / "outrider.rules")
+            return SerialControl(folder.control_socket, within_s)
+        return LocalControl(folder.engine_socket, folder.path / "outrider.rules", within_s)
 
     def digest(self, ruleset: RuleSet | None) -> str | None:
         """What is reported as the rules in force, once proved; None for an engine without rules."""

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from outrider.appliances.accelerator import AcceleratorFinding
 from outrider.appliances.container import launch_container
-from outrider.appliances.control import Control, ControlTrouble, Unreachable
+from outrider.appliances.control import Control, ControlTrouble, Silent, Unreachable
 from outrider.appliances.engine import Engine, UnknownImage
 from outrider.appliances.images import ImageMissing, find_image
 from outrider.appliances.machine import launch_machine
@@ -40,6 +40,9 @@ from outrider.domain.intent import ApplianceIntent
 from outrider.domain.observation import ApplianceObservation, Count
 
 PROVE_AGAIN_S = 5.0
+ANSWER_WITHIN_S = 20.0
+RELOAD_WITHIN_S = 60.0  # tens of thousands of rules, in an emulated VM
+COUNTS_WITHIN_S = 1.0  # an engine that hangs must not keep its own proof waiting
 MISSED_ROUNDS_ALLOWED = 2  # a busy server may starve an engine for a second; a canary is forgiven nothing
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
@@ -87,6 +90,7 @@ class ApplianceLife:
         self._reason = ""
         self._ifindexes: tuple[int, int] | None = None
         self._counters: dict[str, Count] = {}
+        self._counting_trouble = ""
         self._failures_in_a_row = 0
         self._refused_digest: str | None = None
         self._look_again = asyncio.Event()
@@ -110,7 +114,7 @@ class ApplianceLife:
             name=self._wanted.name,
             appliance_class=self._wanted.appliance_class.name,
             state=self._state,
-            reason=self._reason,
+            reason="; ".join(part for part in (self._reason, self._counting_trouble) if part),
             ruleset_digest=record.proven_digest,
             requested_at=record.requested_at,
             ready_at=record.ready_at,
@@ -228,7 +232,7 @@ class ApplianceLife:
 
     async def _check_rules_until(self, deadline: float, intent: ApplianceIntent) -> None:
         engine = Engine.of(intent.appliance_class)
-        control = engine.control(self._folder, intent.appliance_class.format)
+        control = engine.control(self._folder, intent.appliance_class.format, ANSWER_WITHIN_S)
         await self._ask_until(deadline, lambda: engine.check_rules(control))
 
     async def _ask_until(self, deadline: float, ask: Callable[[], None]) -> None:
@@ -239,10 +243,8 @@ class ApplianceLife:
             except Unreachable as error:
                 if time.monotonic() > deadline:
                     raise self._not_ready(str(error)) from error
-            except ControlTrouble as error:
-                if self._record.process is None or not self._record.process.is_alive():
-                    raise self._ended() from error
-                raise
+            except Silent as error:
+                raise self._not_ready(str(error)) from error
             self._check_process()
             await asyncio.sleep(_ASK_AGAIN_S)
 
@@ -254,6 +256,7 @@ class ApplianceLife:
             except ProofFailed as error:
                 if time.monotonic() > deadline:
                     raise self._not_ready(str(error)) from error
+                self._say(f"not proved yet: {error}")
             self._check_process()
 
     async def _prove_round(self, intent: ApplianceIntent, within_s: float | None = None) -> None:
@@ -306,7 +309,7 @@ class ApplianceLife:
         running, wanted = self._record.intent, self._wanted
         engine = Engine.of(running.appliance_class)
         digest = engine.digest(wanted.ruleset)
-        control = engine.control(self._folder, running.appliance_class.format)
+        control = engine.control(self._folder, running.appliance_class.format, RELOAD_WITHIN_S)
         if control is None or digest in (self._record.proven_digest, self._refused_digest):
             return
         try:
@@ -325,12 +328,14 @@ class ApplianceLife:
     async def _count(self) -> None:
         intent = self._record.intent
         engine = Engine.of(intent.appliance_class)
-        control: Control | None = engine.control(self._folder, intent.appliance_class.format)
+        control: Control | None = engine.control(self._folder, intent.appliance_class.format, COUNTS_WITHIN_S)
         try:
             self._counters = await self._in_thread(lambda: engine.observe_counters(control))
         except ControlTrouble as error:
             # It has just been proved to inspect: that its counts cannot be read is worth a word, not its life.
-            self._enter(ApplianceState.READY, f"inspects, but its counters cannot be read: {error}")
+            self._counting_trouble = f"it inspects, but its counters cannot be read: {error}"
+        else:
+            self._counting_trouble = ""
 
     # ------------------------------------------------------------------ failing
 
@@ -379,6 +384,10 @@ class ApplianceLife:
         self._record = record
         self._folder.write(record)
 
+    def _say(self, reason: str) -> None:
+        if reason != self._reason:
+            self._enter(self._state, reason)
+
     def _enter(self, state: ApplianceState, reason: str = "") -> None:
-        self._state, self._reason = state, reason
+        self._state, self._reason, self._counting_trouble = state, reason, ""
         self._on_change()

@@ -6,6 +6,7 @@ One folder per appliance, named by the short id that its ports carry too, since 
 
 import contextlib
 import json
+import re
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from outrider.domain.intent import ApplianceIntent
 from outrider.domain.ruleset import RuleSet
 
 _LONGEST_SOCKET_PATH = 107
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ class ApplianceFolder:
             lines = self.console.read_text(errors="replace").split("\n")
         except OSError:
             return ""
-        said = [line.strip() for line in lines if line.strip()]
+        said = [_COLOURS.sub("", line).strip() for line in lines if line.strip()]
         return said[-1][:200] if said else ""
 
 

@@ -100,8 +100,16 @@ def check_rules(control: Control) -> None:
 
 
 def observe_counters(control: Control) -> dict[str, Count]:
-    """The engine's own counts since it started: frames decoded, accepted, blocked, and lost before it read them."""
-    dumped: Mapping[str, object] = control.call("dump-counters")
+    """The engine's own counts since it started: frames decoded, accepted, blocked, and lost before it read them.
+
+    They lag by some seconds; until the first of them are there the answer is empty.
+    """
+    try:
+        dumped: Mapping[str, object] = control.call("dump-counters")
+    except ControlTrouble as error:
+        if "not yet synchronized" in str(error):  # its threads add their counts up every few seconds
+            return {}
+        raise
     return {
         name: Count(_number(dumped, frames), _number(dumped, octets) if octets else 0)
         for name, (frames, octets) in _COUNTERS.items()
