@@ -22,7 +22,11 @@ LISTS_FRESH_S = 24 * 3600.0
 OLDER_SUITE = "bookworm"  # the oldest release whose kernel is tested (6.1: no tcx)
 
 
-class PackagesUnavailable(Exception):
+class ImageError(Exception):
+    """What stands between a user and an image, in one sentence; the subclasses say which kind of thing."""
+
+
+class PackagesUnavailable(ImageError):
     """apt cannot give what was asked; the message is one sentence."""
 
 

@@ -18,7 +18,7 @@ from importlib import resources
 from pathlib import Path
 
 from outrider.appliances import bridge, suricata
-from outrider.appliances.debian import PackagesUnavailable
+from outrider.appliances.debian import ImageError
 from outrider.appliances.initramfs import BuildFailed, Tree, modules_in_order
 from outrider.appliances.kernels import Kernel, fetch_release_kernel
 
@@ -36,7 +36,7 @@ KERNEL_OPTIONS = (
 )
 
 
-class ImageMissing(Exception):
+class ImageMissing(ImageError):
     """An image has not been built on this server; the message says what to run."""
 
 
@@ -169,7 +169,7 @@ def main(arguments: Sequence[str]) -> int:
         started = time.monotonic()
         try:
             image = build_image(name, Path(cache))
-        except (BuildFailed, PackagesUnavailable) as error:
+        except ImageError as error:
             print(error, file=sys.stderr)
             return 1
         print(f"{name}: {image.digest} in {time.monotonic() - started:.1f} s")

@@ -12,13 +12,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from outrider.appliances.debian import ImageError
+
 _DIRECTORY = 0o040755
 _FILE = 0o100644
 _PROGRAM = 0o100755
 _LIBRARY_LINE = re.compile(r"(?:=> )?(/\S+) \(0x")
 
 
-class BuildFailed(Exception):
+class BuildFailed(ImageError):
     """An image cannot be built on this machine; the message says what is missing."""
 
 
