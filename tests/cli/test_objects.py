@@ -146,7 +146,8 @@ def test_tables_show_the_way_a_wire_takes(cli: Cli, controller: Controller) -> N
     assert header.split()[:3] == ["GUEST", "SERVER", "PORT"]
     assert row.split()[:5] == ["web-1", "s1", "vnet0", "path", "suricata-ips-s1-1"]
     assert "12.3k" in row
-    assert cli("get", "guests")[1].splitlines()[1].split() == ["web-1", "s1", "running", "web-tier", "tier=web", "vnet0"]
+    guest = cli("get", "guests")[1].splitlines()[1]
+    assert guest.split() == ["web-1", "s1", "running", "web-tier", "tier=web", "vnet0"]
     assert "BEFORE ARMING" in cli("get", "wires", "-o", "wide")[1]
 
 

@@ -115,8 +115,10 @@ def _refused(row: Row, now: float) -> str:
 
 
 def _path(row: Row, now: float) -> str:
+    if row["openReason"]:
+        return f"uninspected: {row['openReason']}"
     hops = [f"{hop['appliance']}{' (remote)' if hop['remote'] else ''}" for hop in row["path"]]
-    return " → ".join(hops) or row["openReason"] or NOTHING
+    return " → ".join(hops) or NOTHING
 
 
 def _lanes(row: Row, now: float) -> str:

@@ -55,21 +55,37 @@ def run_command(arguments: list[str]) -> int:
     try:
         return _dispatch(arguments)
     except CliError as error:
-        for line in error.lines:
-            print(f"outrider: {line}", file=sys.stderr)
-        return error.code
+        return _complain(error.code, *error.lines)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough; Python must not complain of it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+    except (BrokenPipeError, SystemExit) as end:
+        return _code_of_end(end)
     except Exception as error:
-        if hasattr(error, "format_message") and hasattr(error, "exit_code"):
-            print(f"outrider: {_usage_text(error)}", file=sys.stderr)
-            return USAGE
-        print(f"outrider: internal fault ({type(error).__name__}); {_keep_traceback(error)}", file=sys.stderr)
-        return CRASHED
+        return _code_of_fault(error)
+
+
+def _complain(code: int, *lines: str) -> int:
+    for line in lines:
+        print(f"outrider: {line}", file=sys.stderr)
+    return code
+
+
+def _code_of_end(end: BaseException) -> int:
+    """Whoever read our output (head, less) may have seen enough: no error of ours, and nothing to write at exit.
+
+    Typer's own answer to a ``BrokenPipeError`` is to exit with 1.
+    """
+    if isinstance(end, BrokenPipeError) or isinstance(end.__context__, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return OK
+    return end.code if isinstance(end, SystemExit) and isinstance(end.code, int) else FAILED
+
+
+def _code_of_fault(error: Exception) -> int:
+    """Typer's usage errors know how to say themselves; anything else is a fault of Outrider."""
+    if hasattr(error, "format_message") and hasattr(error, "exit_code"):
+        return _complain(USAGE, _usage_text(error))
+    return _complain(CRASHED, f"internal fault ({type(error).__name__}); {_keep_traceback(error)}")
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -80,6 +96,7 @@ def _dispatch(arguments: list[str]) -> int:
         result = _command(name)(args=words, prog_name=f"outrider {name}", standalone_mode=False)
     else:
         result = _overview()(args=arguments or [name], prog_name="outrider", standalone_mode=False)
+    sys.stdout.flush()
     return result if isinstance(result, int) else OK
 
 
@@ -90,7 +107,7 @@ def _command(name: str) -> Any:
     if group_help:
         return found
     alone = _typer(add_completion=False)
-    alone.command()(found)
+    alone.command(name)(found)
     return alone
 
 
