@@ -89,7 +89,7 @@ def _add_tunnel() -> None:
     from pyroute2 import IPRoute  # noqa: PLC0415
 
     with IPRoute() as links:
-        links.link("add", ifname="orf-tunnel", kind="vxlan", vxlan_port=TUNNEL_PORT, vxlan_collect_metadata=1)
+        links.link("add", ifname="or-doctor", kind="vxlan", vxlan_port=TUNNEL_PORT, vxlan_collect_metadata=1)
 
 
 def check_port(port: str) -> list[Finding]:
