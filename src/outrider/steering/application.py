@@ -65,6 +65,8 @@ class Application:
 
     def apply(self, table: SteeringTable) -> None:
         """Make the kernel's tables say what ``table`` says. Raises ``TableFull`` before anything is switched."""
+        for port in table.appliance_ports:
+            self._appliances.place(port.ifindex)
         path_slots = {row.id: self._paths.place(self._path_record(row)) for row in table.paths}
         lanes = {self._lane_index(row): self._row(row.step, row.path) for row in table.lanes}
         keys = {row.tunnel_id: self._row(row.step, row.path, row.sender) for row in table.keys}

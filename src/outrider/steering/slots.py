@@ -34,6 +34,7 @@ class RecordSlots:
         self._slot_of: dict[bytes, int] = {}
         self._record_in: dict[int, bytes] = {}
         self._resting: dict[int, float] = {}  # slot to the time since when; oldest first
+        self._grace_from = float("-inf")  # readers of before this moment have left
         self._fresh = 1
         self.filled = 0  # how many records were written, for tests and people
 
@@ -73,9 +74,16 @@ class RecordSlots:
         slot, since = next(iter(self._resting.items()), (0, 0.0))
         if not slot or since + REST_S > self._clock():
             raise TableFull(f"all {self._array.entries - 1} {self._name} are in use or resting")
-        self._wait()
+        self._let_readers_leave(since)
         self._forget(slot)
         return slot
+
+    def _let_readers_leave(self, since: float) -> None:
+        """Return once every run of a program that began before ``since`` has ended; one wait serves many slots."""
+        if self._grace_from < since:
+            now = self._clock()
+            self._wait()
+            self._grace_from = now
 
     def _remember(self, slot: int, record: bytes) -> None:
         self._slot_of[record] = slot
