@@ -19,6 +19,7 @@ from outrider.domain.labels import Labels, check_label_key, check_label_value
 from outrider.domain.names import check_mac
 from outrider.domain.observation import GuestObservation, VnicObservation
 from outrider.hypervisors.announcements import Announcements
+from outrider.hypervisors.watching import watch
 
 LOOK_EVERY_S = 0.05
 
@@ -117,7 +118,7 @@ class ContainerHypervisor:
         self._on_change = on_change
         self._look()
         self.has_looked = True
-        self._watch = asyncio.create_task(self._keep_looking(), name="container descriptions")
+        self._watch = watch(self._keep_looking(), "container descriptions")
 
     async def stop(self) -> None:
         if self._watch:

@@ -20,6 +20,7 @@ from outrider.hypervisors.announcements import Announcements
 from outrider.hypervisors.description import LABELS_NAMESPACE, LABELS_PREFIX, labels_element, parse_domain
 from outrider.hypervisors.libvirt_calls import CallThread, run_events
 from outrider.hypervisors.userspace_switches import UserspaceSwitches
+from outrider.hypervisors.watching import watch
 
 READ_ALL_EVERY_S = 5.0
 FIRST_READ_WITHIN_S = 3.0
@@ -77,7 +78,7 @@ class LibvirtHypervisor:
         self._on_change, self._loop = on_change, asyncio.get_running_loop()
         self._calls = CallThread(f"libvirt calls to {self.uri}")
         first = asyncio.Event()
-        self._reading = asyncio.create_task(self._keep_reading(first), name="libvirt")
+        self._reading = watch(self._keep_reading(first), "libvirt")
         try:
             async with asyncio.timeout(FIRST_READ_WITHIN_S):
                 await first.wait()
