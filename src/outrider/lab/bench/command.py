@@ -1,0 +1,56 @@
+"""``outrider bench [NAME…] [--quick] [--json FILE]``."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from outrider.lab.bench.figure import KINDS
+from outrider.lab.bench.host import describe_host
+from outrider.lab.bench.printout import print_outcomes, write_json
+from outrider.lab.bench.rigs import Outcome, UnknownFigure, Wish, choose_rigs, run_rig
+from outrider.lab.lab import DEFAULT_CACHE
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+_FAILED, _USAGE, _NOT_ALLOWED = 1, 2, 6  # as outrider.cli.exits has them
+
+
+@app.command()
+def bench(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]…", help=f"Figures to measure: {', '.join(KINDS)}.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="In a minute: fewer rounds, containers only.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON.")] = None,
+) -> int:
+    """Measure what arming, switching and the detour cost on this machine. Everything is made and removed by the run."""
+    try:
+        chosen = choose_rigs(names or [], quick)
+    except UnknownFigure as error:
+        return _refuse(str(error), _USAGE)
+    if os.geteuid() != 0:
+        return _refuse("this needs root: the bench makes namespaces and attaches programs", _NOT_ALLOWED)
+    if json_file and not os.access(json_file.absolute().parent, os.W_OK):
+        return _refuse(f"cannot write {json_file}: its folder is not one that can be written to", _USAGE)
+    cache_dir = Path(os.environ.get("OUTRIDER_CACHE", DEFAULT_CACHE))
+    outcomes: list[Outcome] = []
+    with Console(stderr=True).status("") as status:
+        for rig, theirs in chosen:
+            status.update(rig.title)
+            outcomes.append(run_rig(rig, Wish(theirs, quick, cache_dir)))
+    # Piped into something, a row must stay a row.
+    console = Console(width=None if sys.stdout.isatty() else 180)
+    console.print(", ".join(f"{key} {value}" for key, value in describe_host().items()), highlight=False)
+    print_outcomes(console, outcomes)
+    if json_file:
+        write_json(json_file, outcomes)
+    return _FAILED if any(outcome.problem for outcome in outcomes) else 0
+
+
+def _refuse(sentence: str, code: int) -> int:
+    print(f"outrider: {sentence}", file=sys.stderr)
+    return code

@@ -1,0 +1,97 @@
+"""Which rig measures which figure, and running them one after the other, each on a bed of its own."""
+
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from outrider.lab.bench import pingpong, streams
+from outrider.lab.bench.bed import Bed
+from outrider.lab.bench.figure import KINDS, Figure
+from outrider.lab.bench.host import observe_busy_percent
+from outrider.lab.bench.outpost import OutpostFailed
+from outrider.lab.paths import LabError
+
+
+class UnknownFigure(Exception):
+    """No rig measures a figure of that name; the message says which there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a rig is asked for: figures by name, briefly (``quick``) or well; ``cache_dir`` keeps compiled programs."""
+
+    names: Sequence[str]
+    quick: bool
+    cache_dir: Path
+
+
+Measure = Callable[[Bed, Wish], Iterator[Figure]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """Measures the figures ``names`` on a fresh bed; ``in_quick``: also when there is only a minute."""
+
+    names: tuple[str, ...]
+    title: str
+    measure: Measure
+    in_quick: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one rig gave. ``problem``: why figures are ``missing``; ``busy_percent``: what others did just before."""
+
+    rig: Rig
+    figures: tuple[Figure, ...]
+    busy_percent: float
+    missing: tuple[str, ...] = ()
+    problem: str | None = None
+
+
+def _streams(bed: Bed, wish: Wish) -> Iterator[Figure]:
+    effort = streams.QUICK if wish.quick else streams.CAREFUL
+    yield from streams.measure_streams(bed, wish.cache_dir, "bridge-null", effort, wish.names)
+
+
+def _engine_streams(bed: Bed, wish: Wish) -> Iterator[Figure]:
+    yield from streams.measure_streams(bed, wish.cache_dir, "suricata-ips", streams.CAREFUL_ENGINE, wish.names)
+
+
+def _round_trips(bed: Bed, wish: Wish) -> Iterator[Figure]:
+    yield from pingpong.measure_round_trips(bed, wish.cache_dir, 2000 if wish.quick else 10_000)
+
+
+RIGS: Sequence[Rig] = (
+    Rig(streams.NAMES, "TCP throughput through a bridge", _streams),
+    Rig(streams.NAMES_OF_ENGINES, "TCP throughput through Suricata", _engine_streams, in_quick=False),
+    Rig(("rtt_added_us",), "round trips", _round_trips),
+)
+
+# What a rig may run into on a machine that cannot do something, or when a part of the product fails.
+_EXPECTED = (LabError, OutpostFailed, OSError, subprocess.SubprocessError)
+
+
+def choose_rigs(names: Sequence[str], quick: bool) -> list[tuple[Rig, Sequence[str]]]:
+    """The rigs for ``names`` (all figures when empty), each with those it shall measure. Raises ``UnknownFigure``."""
+    for name in names:
+        if name not in KINDS:
+            raise UnknownFigure(f"there is no figure {name!r}; there are: {', '.join(KINDS)}")
+    wanted = names or list(KINDS)
+    chosen = [(rig, [name for name in rig.names if name in wanted]) for rig in RIGS if rig.in_quick or not quick]
+    return [(rig, theirs) for rig, theirs in chosen if theirs]
+
+
+def run_rig(rig: Rig, wish: Wish) -> Outcome:
+    """Measure; what the rig runs into is part of the outcome. The bed is gone afterwards."""
+    busy_percent = observe_busy_percent()
+    figures: list[Figure] = []
+    problem = None
+    try:
+        with Bed() as bed:
+            figures.extend(rig.measure(bed, wish))
+    except _EXPECTED as error:
+        problem = str(error) or type(error).__name__
+    missing = tuple(name for name in wish.names if name not in {figure.name for figure in figures})
+    return Outcome(rig, tuple(figures), busy_percent, missing if problem else (), problem)
