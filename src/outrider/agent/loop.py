@@ -122,7 +122,8 @@ class AgentLoop:
         for entry in found:
             self._arm(entry.port)
         found = [entry for entry in found if entry.port.name not in self._refusals]
-        self._appliances.apply(self.session.intent.appliances)
+        if self.session.accepted is not None:  # nobody has said that what runs here is not wanted
+            self._appliances.apply(self.session.intent.appliances)
         self._apply(found, ports)
         self._forget(ports, found)
         self.observation = self._observe(guests, ports)

@@ -12,6 +12,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -121,6 +122,19 @@ class ApplianceLife:
             attempts=record.attempts,
             counters=dict(self._counters),
         )
+
+    def adopt(self) -> None:
+        """Take over at once what an earlier agent left running: packets go through it now.
+
+        What is in the way is met again, and told, by ``run``.
+        """
+        process = self._record.process
+        if process is None or not process.is_alive():
+            return
+        with suppress(*_EXPECTED):
+            self._guard_ports()
+            if self._record.ready_at is not None:
+                self._enter(ApplianceState.READY)
 
     async def run(self) -> None:
         """Have the appliance for as long as the task lives; ends only by being cancelled."""

@@ -67,6 +67,7 @@ class LocalAppliances:
                 await asyncio.to_thread(_sweep, folder)
             else:
                 self._begin(record, folder)
+                self._lives[record.intent.name].adopt()
 
     async def stop(self) -> None:
         """Stop watching. Appliances keep running; one that is being retired is retired to the end."""
