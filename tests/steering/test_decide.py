@@ -271,7 +271,7 @@ def test_asking_changes_nothing(bench: Bench):
 
 
 def test_gso_buffers_count_as_the_frames_they_become(bench: Bench):
-    """A guest's TSO buffer has gso_size and no gso_segs; ten segments of 146 are ten frames, and one more byte eleven."""
+    """A guest's TSO buffer has gso_size and no gso_segs; ten segments are ten frames, and one more byte eleven."""
     table, _ = every_branch(bench)
     bench.steering.apply(table)
     held = bench.wires[2]
