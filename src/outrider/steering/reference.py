@@ -38,8 +38,8 @@ default is `{mask:#010x}`), and leaves the other bits alone. Keep the masked bit
 carries the flag and is not Outrider's own is dropped and counted as `stale-mark`.
 
 A packet passes a vnic port as inspected when its masked bits equal the port's own mark: flag, direction, epoch and wire
-slot. They are cleared as it passes. Wire slot `{entering:#x}` is no wire: with the flag it is the mark of a frame on its
-way into an appliance or the tunnel (`{mark:#010x}` with the default mask), which provers set on their sockets.
+slot. They are cleared as it passes. Wire slot `{entering:#x}` is no wire: with the flag it is the mark of a frame on
+its way into an appliance or the tunnel (`{mark:#010x}` with the default mask), which provers set on their sockets.
 """
 
 _WORDS = """\
