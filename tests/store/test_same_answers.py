@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -124,4 +124,6 @@ class SameAnswers(RuleBasedStateMachine):
 
 
 TestSameAnswers = SameAnswers.TestCase
-TestSameAnswers.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestSameAnswers.settings = settings(
+    max_examples=40, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
