@@ -10,6 +10,7 @@ from hypervisors.fake_agent import FakeAgent
 from lab.reach import reaches
 from outrider.lab.lab import Lab
 from outrider.lab.paths import LabError
+from outrider.lab.port import carry_port
 from outrider.lab.record import edit_record
 
 pytestmark = pytest.mark.system
@@ -131,6 +132,15 @@ def test_a_refused_move_leaves_the_guest_running_where_it_was(lab: Lab) -> None:
     assert lab.guest("b").server == "s1"
     assert reaches(lab, "c", "10.10.0.12")
     assert list(lab.paths.server("s2").containers.iterdir()) == []
+
+
+def test_a_move_that_was_killed_half_way_is_finished_by_the_next(lab: Lab) -> None:
+    lab.up(2, libvirt=False)
+    guest = lab.run_guest("b", "s1", "container", ip="10.10.0.12")
+    lab.client("c", "10.10.0.1")
+    carry_port(str(guest.port), lab.server_pid("s1"), lab.server_pid("s2"))
+    assert lab.migrate("b", "s2").server == "s2"
+    assert reaches(lab, "c", "10.10.0.12")
 
 
 def test_an_agent_that_does_not_answer_refuses_the_start(lab: Lab) -> None:

@@ -1,6 +1,7 @@
 """VM guests in a lab: they answer, run commands, and go with the lab."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -41,18 +42,33 @@ def test_a_vm_and_a_container_reach_each_other_and_the_vm_goes_down_with_the_lab
     assert vm_lab.left_behind() == []
 
 
-def test_a_lab_with_a_vm_whose_creator_was_killed_during_a_migration_is_taken_down_whole(vm_lab: Lab) -> None:
+def test_a_vm_whose_mover_was_killed_is_found_where_libvirt_took_it_and_goes_down_with_the_lab(vm_lab: Lab) -> None:
     vm_lab.up(2)
     vm = vm_lab.run_guest("v", "s1", ip="10.10.0.21")
-    move = f"Lab({vm_lab.paths.name!r}).migrate('v', 's2', 8)"
+    move = f"Lab({vm_lab.paths.name!r}).migrate('v', 's2', 32)"
     program = f"from outrider.lab.lab import Lab; print('go', flush=True); {move}"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as mover:
         assert mover.stdout and mover.stdout.readline() == b"go\n"
         wait_until(lambda: len(processes_naming(vm.uuid)) > 1, 20, "the second QEMU")
         mover.kill()
+    # libvirt goes on with the move by itself; the lab finds the guest wherever it is
+    wait_until(lambda: vm_lab.guest("v").server == "s2", 60, "the guest's arrival on s2")
+    wait_until(lambda: len(processes_naming(vm.uuid)) == 1, 20, "the end of the first QEMU")
+    assert vm_lab.migrate("v", "s2").server == "s2"
     vm_lab.down()
     assert processes_naming(vm.uuid) == []
     assert vm_lab.left_behind() == []
+
+
+def test_a_vm_that_ended_by_itself_is_said_to_have_ended_and_can_be_started_again(vm_lab: Lab) -> None:
+    vm_lab.up(1)
+    first = vm_lab.run_guest("v", "s1", ip="10.10.0.21")
+    (qemu,) = processes_naming(first.uuid)
+    os.kill(qemu, signal.SIGKILL)
+    wait_until(lambda: processes_naming(first.uuid) == [], 10, "the end of QEMU")
+    with pytest.raises(LabError, match="guest 'v' has ended"):
+        wait_until(lambda: vm_lab.guest("v") is None, 10, "libvirt's notice of the end")
+    assert vm_lab.run_guest("v", "s1", ip="10.10.0.21").uuid != first.uuid
 
 
 def test_a_vm_cannot_be_migrated_to_a_server_without_libvirt(vm_lab: Lab) -> None:

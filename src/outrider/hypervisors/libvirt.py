@@ -107,7 +107,6 @@ class LibvirtHypervisor:
         known = self._guests.get(guest.uuid)
         if known is None or known.state not in _HERE:
             self._announced.add(guest)
-        self._look_again(guest.uuid)
         return guest
 
     async def set_labels(self, uuid: str, labels: Labels) -> None:

@@ -16,7 +16,7 @@ from outrider.lab import fabric
 from outrider.lab.arming import request_arming
 from outrider.lab.netns_socket import open_socket_in
 from outrider.lab.paths import LabError, LabPaths
-from outrider.lab.port import carry_port, plug_port
+from outrider.lab.port import carry_port, has_port, plug_port
 from outrider.lab.processes import end_process, hold_namespaces, start_daemon
 from outrider.lab.record import GuestRecord, ProcessRecord, ServerRecord
 
@@ -84,7 +84,8 @@ def stop_container(paths: LabPaths, guest: GuestRecord, server: ServerRecord) ->
 def move_container(paths: LabPaths, guest: GuestRecord, source: ServerRecord, target: ServerRecord) -> GuestRecord:
     """Move a running container guest; raises ``LabError``, with the guest back on ``source``, when it is refused."""
     _holder_of(guest)
-    carry_port(_port_of(guest), source.holder.pid, target.holder.pid)
+    if not has_port(_port_of(guest), target.holder.pid):  # it is, when an earlier move was killed half-way
+        carry_port(_port_of(guest), source.holder.pid, target.holder.pid)
     write_description(paths.server(source.name).containers, describe(guest, GuestState.PAUSED))
     try:
         _arm_and_plug(paths, guest, target, "migrate")

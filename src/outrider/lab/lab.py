@@ -202,8 +202,8 @@ class Lab:
         )
         home = self._server(server)
         known = self.status().guests.get(name)
-        if known:
-            return self._same_guest(known, guest)
+        if known and (running := self._found(known)):
+            return self._same_guest(running, guest)
         if format == CONTAINER:
             guest = container.start_container(self.paths, guest, home)
         else:
@@ -214,9 +214,10 @@ class Lab:
 
     def stop_guest(self, name: str) -> None:
         """End a guest at once; harmless when there is none of that name."""
-        guest = self.status().guests.get(name)
-        if guest is None:
+        known = self.status().guests.get(name)
+        if known is None:
             return
+        guest = self._found(known) or known
         if guest.format == CONTAINER:
             container.stop_container(self.paths, guest, self._server(guest.server))
         else:
@@ -275,15 +276,13 @@ class Lab:
 
         A VM's own shell runs it, without ``text``, and both its streams come as ``stdout``.
         """
-        guest = self.status().guests.get(name)
-        if guest and guest.format == VM:
-            return machine.run_in_machine(self.paths, guest, command)
+        if self._is_machine(name):
+            return machine.run_in_machine(self.paths, self.guest(name), command)
         return run_inside(self._holder(name), command, self.paths.home, text)
 
     def attend(self, name: str, command: Sequence[str]) -> int:
         """As ``exec``, on this terminal (a VM's output follows when it has ended); returns the exit code."""
-        guest = self.status().guests.get(name)
-        if guest and guest.format == VM:
+        if self._is_machine(name):
             done = self.exec(name, command)
             print(done.stdout, end="")
             return done.returncode
@@ -295,11 +294,30 @@ class Lab:
         return subprocess.Popen(inside(self._holder(name), command), env=environment, **options)  # type: ignore[call-overload,no-any-return]
 
     def guest(self, name: str) -> GuestRecord:
-        """Raises ``LabError`` naming the guests there are."""
-        guests = self.status().guests
-        if name not in guests:
-            raise LabError(f"there is no guest {name!r}; there are: {', '.join(sorted(guests)) or 'none'}")
-        return guests[name]
+        """A guest, with the server it is really on. Raises ``LabError`` naming the guests there are."""
+        record = self.status()
+        if name not in record.guests:
+            raise LabError(f"there is no guest {name!r}; there are: {', '.join(sorted(record.guests)) or 'none'}")
+        found = self._found(record.guests[name])
+        if found is None:
+            raise LabError(f"guest {name!r} has ended: `outrider lab run` starts it again")
+        return found
+
+    def _found(self, guest: GuestRecord) -> GuestRecord | None:
+        """The guest as it runs now, None when it has ended: a VM may have moved on after its mover was killed."""
+        if guest.format == CONTAINER:
+            return guest if guest.holder and is_alive(guest.holder) else None
+        servers = self.status().servers
+        others = [server for name, server in servers.items() if name != guest.server]
+        server = machine.find_machine(self.paths, guest, [servers[guest.server], *others])
+        if server and server.name != guest.server:
+            guest = replace(guest, server=server.name)
+            edit_record(self.paths, lambda record: record.with_guest(guest))
+        return guest if server else None
+
+    def _is_machine(self, name: str) -> bool:
+        known = self.status().guests.get(name)
+        return known is not None and known.format == VM
 
     def _server(self, name: str) -> ServerRecord:
         servers = self.status().servers

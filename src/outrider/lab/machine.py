@@ -6,7 +6,7 @@ it stops, or has moved away, that libvirt knows it no more.
 
 import socket
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from shlex import join
@@ -97,6 +97,19 @@ def start_machine(paths: LabPaths, guest: GuestRecord, server: ServerRecord, ima
     """Start a VM guest on ``server``. Returns when its QEMU runs; the guest answers a second or two later."""
     with connect(paths.server(server.name)) as host:
         host.createXML(domain_xml(guest, image), 0)
+
+
+def find_machine(paths: LabPaths, guest: GuestRecord, servers: Iterable[ServerRecord]) -> ServerRecord | None:
+    """The server whose libvirt knows the VM guest; None when it has ended.
+
+    While a guest moves, that is the first of ``servers`` that does.
+    """
+    for server in servers:
+        if server.libvirt:
+            with connect(paths.server(server.name)) as host:
+                if any(domain.UUIDString() == guest.uuid for domain in host.listAllDomains()):
+                    return server
+    return None
 
 
 def stop_machine(paths: LabPaths, guest: GuestRecord, server: ServerRecord) -> None:

@@ -16,6 +16,10 @@ _IFLA_MASTER, _IFLA_NET_NS_PID = 10, 19
 _U32 = struct.Struct("=I")
 
 
+class PortMissing(LabError):
+    """A port is not in the namespace that was meant."""
+
+
 def _change(pid: int, port: str, change: Callable[[LinkRequests, int], None]) -> None:
     """Apply ``change`` to a port in the network namespace of ``pid``; raises ``LabError``."""
     try:
@@ -29,7 +33,16 @@ def _ifindex(requests: LinkRequests, name: str) -> int:
     for link in requests.links():
         if link.port.name == name:
             return link.port.ifindex
-    raise LabError(f"port {name} is not where it should be")
+    raise PortMissing(f"port {name} is not where it should be")
+
+
+def has_port(port: str, where: int) -> bool:
+    """True when a port is in the network namespace of process ``where``. Raises ``LabError``."""
+    try:
+        _change(where, port, lambda requests, ifindex: None)
+    except PortMissing:
+        return False
+    return True
 
 
 def carry_port(port: str, source: int, target: int) -> None:

@@ -5,7 +5,7 @@
 At ``start begin`` the ports exist and are named in the domain's XML on standard input, and QEMU does not run yet. This
 script sends the XML to the agent and waits for its word that the ports are armed; without it, it refuses the start (on
 the target of a migration: the migration, and the source keeps running). libvirt is never asked anything here: it
-blocks while a hook runs. All other phases are passed on as news that nobody waits for.
+blocks while a hook runs. All other phases are passed on as news.
 
 One JSON line each way: {"op": "arm", "phase": …, "xml": …} is answered by {"ok": true} or {"ok": false, "error": …}.
 """
@@ -71,13 +71,14 @@ def arm(xml: str, phase: str) -> None:
 
 
 def tell(xml: str, phase: str) -> None:
-    """Pass news on if the agent is there to take it; nobody waits, nothing depends on it."""
+    """Pass news on if the agent is there to take it; nothing depends on it."""
     try:
         path, _ = settings()
         with socket.socket(socket.AF_UNIX) as agent:
             agent.settimeout(0.2)
             agent.connect(path)
             agent.sendall((json.dumps({"op": "changed", "phase": phase, "xml": xml}) + "\n").encode())
+            agent.recv(4096)  # an agent that lives answers at once; one that does not is not waited for
     except (OSError, Refusal):
         return  # the agent sees the same through libvirt's own events
 
