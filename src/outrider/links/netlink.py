@@ -17,13 +17,19 @@ from outrider.domain.observation import PortObservation
 from outrider.links.rtnetlink import LinkMessage, LinkRequests, decode_links, open_watch, receive
 from outrider.links.tunnel import ensure_tunnel
 
+BUFFER_BYTES = 1 << 21
+
 log = structlog.get_logger("links")
 
 
 class NetlinkLinks:
-    """Links of the network namespace that this object was started in."""
+    """Links of the network namespace that this object was started in.
 
-    def __init__(self) -> None:
+    ``buffer_bytes`` bounds how much the kernel keeps for us while we are busy; what does not fit is listed afresh.
+    """
+
+    def __init__(self, buffer_bytes: int = BUFFER_BYTES) -> None:
+        self._buffer_bytes = buffer_bytes
         self._requests = LinkRequests()
         self._watch: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -34,7 +40,7 @@ class NetlinkLinks:
     async def start(self, on_change: Callable[[], None], on_port: Callable[[PortObservation], None]) -> None:
         """Begin watching. ``on_port`` is called in the event loop for each interface that is there or appears."""
         self._on_change, self._on_port = on_change, on_port
-        self._watch, self._loop = open_watch(), asyncio.get_running_loop()
+        self._watch, self._loop = open_watch(self._buffer_bytes), asyncio.get_running_loop()
         self._loop.add_reader(self._watch.fileno(), self._read_notifications)
         self._resync()
 

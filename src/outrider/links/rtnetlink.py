@@ -108,10 +108,13 @@ def attribute(kind: int, value: bytes) -> bytes:
     return (_ATTRIBUTE.pack(length, kind) + value).ljust((length + 3) & ~3, b"\0")
 
 
-def open_watch() -> socket.socket:
-    """A non-blocking socket that receives every change of a link in this network namespace."""
+def open_watch(buffer_bytes: int) -> socket.socket:
+    """A non-blocking socket that receives every change of a link in this network namespace.
+
+    ``buffer_bytes`` is what the kernel keeps for a reader that is late (it grants up to ``net.core.rmem_max``).
+    """
     watch = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
-    watch.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
+    watch.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
     watch.bind((0, RTMGRP_LINK))
     return watch
 
