@@ -11,6 +11,7 @@ from typing import Any
 
 from outrider.lab import fabric
 from outrider.lab.bench.outpost import Outpost
+from outrider.lab.lab import Lab
 from outrider.lab.paths import RUN_ROOT, LabError, LabPaths
 from outrider.lab.processes import hold_namespaces
 from outrider.lab.record import ProcessRecord
@@ -25,6 +26,7 @@ class Bed:
 
     def __init__(self, name: str = BED) -> None:
         self.paths = LabPaths.of(name, RUN_ROOT)
+        self._lab_paths = LabPaths.of(f"{name}-lab", RUN_ROOT)
         self._outposts: list[Outpost] = []
         self._lock = socket.socket(socket.AF_UNIX)
 
@@ -35,7 +37,7 @@ class Bed:
         except OSError:
             self._lock.close()
             raise LabError("another bench is running on this machine: two would measure each other") from None
-        sweep(self.paths)
+        self._sweep()
         self.paths.home.mkdir(parents=True)
         self.paths.logs.mkdir()
         return self
@@ -44,9 +46,17 @@ class Bed:
         try:
             for outpost in self._outposts:
                 outpost.close()
-            sweep(self.paths)
+            self._sweep()
         finally:
             self._lock.close()
+
+    def _sweep(self) -> None:
+        for paths in (self._lab_paths, self.paths):
+            sweep(paths)
+
+    def lab(self) -> Lab:
+        """A lab of the bed's own, not up yet; it goes with the bed."""
+        return Lab(self._lab_paths.name)
 
     def namespace(self, name: str) -> ProcessRecord:
         """New namespaces, silent but for what is sent there on purpose."""

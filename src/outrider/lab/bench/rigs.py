@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from outrider.lab.bench import pingpong, streams
+from outrider.lab.bench import arming, pingpong, streams, switching
 from outrider.lab.bench.bed import Bed
 from outrider.lab.bench.figure import KINDS, Figure
 from outrider.lab.bench.host import observe_busy_percent
 from outrider.lab.bench.outpost import OutpostFailed
+from outrider.lab.bench.switching import SwitchFailed
 from outrider.lab.paths import LabError
 
 
@@ -63,14 +64,39 @@ def _round_trips(bed: Bed, wish: Wish) -> Iterator[Figure]:
     yield from pingpong.measure_round_trips(bed, wish.cache_dir, 2000 if wish.quick else 10_000)
 
 
+def _arming(bed: Bed, wish: Wish) -> Iterator[Figure]:
+    yield from arming.measure_arming(bed, ports=100 if wish.quick else 300, burst=20)
+
+
+def _flood(bed: Bed, wish: Wish) -> Iterator[Figure]:
+    yield from arming.measure_flood(bed, guests=2 if wish.quick else 10)
+
+
+def _switch(wires: int, times: int, by_rows: bool = False) -> Measure:
+    def measure(bed: Bed, wish: Wish) -> Iterator[Figure]:
+        figures = switching.measure_switches(bed, wish.cache_dir, wires, times // 2 if wish.quick else times, by_rows)
+        yield from (figure for figure in figures if figure.name in wish.names)
+
+    return measure
+
+
+_SWITCHES = ("switch_call_ms", "switch_effect_ms")
+_WIRES_OF_10_000_ROWS = 1429  # a wire with two local paths is 7 rows: itself, 2 paths, 4 lanes
+
 RIGS: Sequence[Rig] = (
+    Rig(("arm_ms",), "arming", _arming),
+    Rig(("frames_before_arming",), "arming under a flood", _flood),
+    Rig(_SWITCHES, "switching 1 wire", _switch(1, 60)),
+    Rig(_SWITCHES, "switching 100 wires", _switch(100, 40)),
+    Rig(_SWITCHES, "switching 1,000 wires", _switch(1000, 20)),
+    Rig(_SWITCHES, "switching a table of 10,000 rows", _switch(_WIRES_OF_10_000_ROWS, 20, by_rows=True)),
     Rig(streams.NAMES, "TCP throughput through a bridge", _streams),
     Rig(streams.NAMES_OF_ENGINES, "TCP throughput through Suricata", _engine_streams, in_quick=False),
     Rig(("rtt_added_us",), "round trips", _round_trips),
 )
 
 # What a rig may run into on a machine that cannot do something, or when a part of the product fails.
-_EXPECTED = (LabError, OutpostFailed, OSError, subprocess.SubprocessError)
+_EXPECTED = (LabError, OutpostFailed, SwitchFailed, OSError, subprocess.SubprocessError)
 
 
 def choose_rigs(names: Sequence[str], quick: bool) -> list[tuple[Rig, Sequence[str]]]:
