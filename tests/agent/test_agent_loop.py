@@ -18,7 +18,7 @@ from played import (
 )
 
 from outrider.agent.files import AgentFiles
-from outrider.agent.loop import AgentConfig, AgentLoop, ArmingRefused
+from outrider.agent.loop import AgentConfig, AgentLoop, ArmingRefused, GuestUnknown
 from outrider.domain.appliance import ApplianceClass
 from outrider.domain.guest import GuestState, VnicId
 from outrider.domain.intent import ApplianceIntent, ServerIntent, WireIntent
@@ -199,7 +199,7 @@ def test_a_release_is_audited_outlasts_a_restart_and_can_be_undone(server: Serve
 
 
 def test_releasing_a_guest_that_is_not_here_says_so(server: Server):
-    with pytest.raises(KeyError):
+    with pytest.raises(GuestUnknown):
         server.loop.release("web-9", False, "uid 0")
 
 

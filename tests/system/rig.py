@@ -48,6 +48,8 @@ class SystemLab:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        for log in sorted(self.lab.paths.logs.glob("*.log")):  # shown by pytest when the test fails
+            print(f"==> {log.name} <==", *log.read_text().splitlines()[-40:], sep="\n")
         self.api.__exit__()
         self.lab.down()
         assert self.lab.left_behind() == []
@@ -228,4 +230,13 @@ def _command_lines() -> Iterator[tuple[int, str]]:
 
 def _kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
-    until(lambda: not Path(f"/proc/{pid}").exists(), f"process {pid} to end", within_s=5)
+    until(lambda: not _runs(pid), f"process {pid} to end", within_s=5)
+
+
+def _runs(pid: int) -> bool:
+    """True while any thread of the process is there and no zombie: until then its sockets may still be open."""
+    try:
+        states = [stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except OSError:
+        return False
+    return any(state != "Z" for state in states)  # field 3 of proc_pid_stat(5)

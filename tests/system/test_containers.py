@@ -118,7 +118,7 @@ def test_an_emergency_release_works_with_the_controller_dead_and_is_counted(syst
     system.kill_controller()
     socket = system.lab.paths.server("s1").hook_socket
     done = subprocess.run(
-        [sys.executable, "-m", "outrider.cli.main", "release", "guest", "web-1", "--socket", str(socket)],
+        [sys.executable, "-m", "outrider.cli.main", "release", "guest", "web-1", "--agent", str(socket)],
         capture_output=True,
         text=True,
         timeout=30,

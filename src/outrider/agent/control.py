@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from outrider.agent.loop import AgentLoop, ArmingRefused
+from outrider.agent.loop import AgentLoop, ArmingRefused, GuestUnknown
 
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 
@@ -67,8 +67,10 @@ class ControlSocket:
             return {"ok": True, **await operation(request)}
         except ArmingRefused as error:
             return {"ok": False, "error": str(error)}
+        except GuestUnknown as error:
+            return {"ok": False, "error": f"no guest {error} on {self._loop.config.server}"}
         except KeyError as error:
-            return {"ok": False, "error": f"no guest or field {error} on {self._loop.config.server}"}
+            return {"ok": False, "error": f"the request lacks {error}"}
         except ValueError as error:
             return {"ok": False, "error": str(error)}
 
@@ -90,7 +92,7 @@ class ControlSocket:
         """``packet`` is a frame in hex, ``direction`` egress or ingress (relative to the guest)."""
         entries = self._loop.ports_of(str(request["guest"]))
         if not entries:
-            raise KeyError(request["guest"])
+            raise GuestUnknown(str(request["guest"]))
         frame, direction = bytes.fromhex(request["packet"]), str(request.get("direction", "egress"))
         lines = []
         for entry in entries:

@@ -65,6 +65,10 @@ class ArmingRefused(Exception):
     """A guest's ports cannot be armed now; the message is for the operator who started it."""
 
 
+class GuestUnknown(Exception):
+    """No guest of that name or UUID is on this server."""
+
+
 class AgentLoop:
     """Observes, applies and reports for one server."""
 
@@ -337,13 +341,13 @@ class AgentLoop:
         """Let every vnic of ``guest`` (name or UUID) pass uninspected, or end that. Returns the vnics concerned.
 
         Works without a controller, outlasts restarts, and is written to the audit log before it takes effect.
-        Raises ``KeyError`` when no such guest is here (or, to undo, none is released).
+        Raises ``GuestUnknown`` when no such guest is here (or, to undo, none is released).
         """
         named = {seen.uuid for seen in self._guests() if guest in (seen.name, seen.uuid)} or {guest}
         known = {entry.vnic for entry in self._applied.ports} | self._released
         vnics = frozenset(vnic for vnic in known if vnic.guest in named)
         if not vnics:
-            raise KeyError(guest)
+            raise GuestUnknown(guest)
         entry: dict[str, object] = {
             "time": time.time(),
             "who": who,

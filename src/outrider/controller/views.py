@@ -100,7 +100,7 @@ def _wire(key: str, entry: WireEntry, seen: WireObservation | None) -> Row:
             {"appliance": hop.appliance, "server": hop.server, "lane": hop.lane, "remote": hop.is_remote}
             for hop in (path.hops if path else ())
         ],
-        "applied": seen is not None and (seen.state, seen.active) == (entry.state.value, entry.active),
+        "applied": _is_applied(entry, seen),
         "released": seen.released if seen else False,
         "seenAt": seen.seen_at if seen else None,
         "armedAt": seen.armed_at if seen else None,
@@ -109,6 +109,11 @@ def _wire(key: str, entry: WireEntry, seen: WireObservation | None) -> Row:
         "framesBeforeArming": seen.frames_before_arming if seen else 0,
         "counters": _counts(seen.counters.counts) if seen else {},
     }
+
+
+def _is_applied(entry: WireEntry, seen: WireObservation | None) -> bool:
+    """True when the server does what was planned, or what its operator has put before the plan."""
+    return seen is not None and (seen.released or (seen.state, seen.active) == (entry.state.value, entry.active))
 
 
 def _moves(cluster: ClusterState) -> Iterator[Row]:
