@@ -112,14 +112,16 @@ def _is_up(lab: Lab) -> bool:
 
 def _build_images(console: Console) -> None:
     """What VMs boot from: made once and kept, so this takes time on a machine's first demo only."""
-    from outrider.appliances.images import ImageError, build_image  # noqa: PLC0415 - only VMs need them
+    from outrider.appliances.debian import PackagesUnavailable  # noqa: PLC0415 - only VMs need them
+    from outrider.appliances.images import build_image  # noqa: PLC0415
+    from outrider.appliances.initramfs import BuildFailed  # noqa: PLC0415
 
     for name in VM_IMAGES:
         try:
             with console.status(f"image {name}: built now unless it is there already"):
                 build_image(name, cache_dir())
-        except ImageError as error:
-            raise CliError(FAILED, " ".join(str(error).split())) from error
+        except (BuildFailed, PackagesUnavailable, OSError) as error:
+            raise CliError(FAILED, f"image {name} cannot be built: {' '.join(str(error).split())}") from error
 
 
 def _plan(format: str, examples: Path, seconds: float) -> DemoPlan:
