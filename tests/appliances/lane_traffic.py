@@ -2,20 +2,49 @@
 
 import select
 import socket
+import struct
 import time
 from dataclasses import dataclass
 
 from scapy.all import IP, TCP, Dot1Q, Ether, Raw
 
 GUEST, WEB = ("02:00:00:00:00:0a", "10.9.0.10"), ("02:00:00:00:00:0b", "10.9.0.11")
-_IGNORE_OUTGOING = 23
+_AUXDATA, _IGNORE_OUTGOING = 8, 23
 
 
 def _socket(ifindex: int) -> socket.socket:
     opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     opened.setsockopt(263, _IGNORE_OUTGOING, 1)
+    opened.setsockopt(263, _AUXDATA, 1)
     opened.bind((socket.if_indextoname(ifindex), 0x0003))
     return opened
+
+
+def comes_out(frame: bytes, sent_on: int, awaited_on: int, patience_s: float = 2.0) -> bool:
+    """True when ``frame`` (tagged with its lane), sent on one port (ifindex), comes out of the other unchanged."""
+    with _socket(sent_on) as sender, _socket(awaited_on) as receiver:
+        return _crosses(sender, receiver, frame, patience_s)
+
+
+def _crosses(sender: socket.socket, receiver: socket.socket, frame: bytes, patience_s: float) -> bool:
+    sender.send(frame)
+    untagged = frame[:12] + frame[16:]  # the lane's tag has moved to the packet's metadata when it is received
+    deadline = time.monotonic() + patience_s
+    while (left := deadline - time.monotonic()) > 0:
+        if select.select([receiver], [], [], left)[0]:
+            got, metadata, _, _ = receiver.recvmsg(4096, 64)
+            if got == untagged and _tag(metadata) == frame[14:16]:
+                return True
+    return False
+
+
+def _tag(metadata: list[tuple[int, int, bytes]]) -> bytes:
+    """The tag (priority and VLAN id) of a received frame, from its ``struct tpacket_auxdata`` (packet(7))."""
+    for level, kind, data in metadata:
+        if (level, kind) == (263, _AUXDATA):
+            (tag,) = struct.unpack_from("=H", data, 16)
+            return int(tag).to_bytes(2, "big")
+    return b""
 
 
 @dataclass
@@ -52,10 +81,4 @@ class Conversation:
         return bytes(head / Raw(payload) if payload else head)
 
     def _passes(self, sender: socket.socket, receiver: socket.socket, frame: bytes) -> bool:
-        sender.send(frame)
-        untagged = frame[18:]  # the tag has moved to the packet's metadata when it is received
-        deadline = time.monotonic() + self.patience_s
-        while (left := deadline - time.monotonic()) > 0:
-            if select.select([receiver], [], [], left)[0] and untagged in receiver.recv(4096):
-                return True
-        return False
+        return _crosses(sender, receiver, frame, self.patience_s)
