@@ -67,7 +67,8 @@ def sample_result(uninspected: int = 0) -> DemoResult:
             Stage(
                 "interim",
                 (Spot("web-1", "s2", OLD, "s1"), Spot("web-2", "s3", OTHER, "s3")),
-                {OLD: "s1", OTHER: "s3"},
+                {OLD: "s1", NEW: "s2", OTHER: "s3"},
+                frozenset({NEW}),
             ),
             Stage(
                 "after",

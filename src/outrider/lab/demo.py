@@ -240,8 +240,13 @@ def stage_of(title: str, look: Look) -> Stage:
         spots[wire["guest"]] = Spot(
             wire["guest"], wire["server"], hop["appliance"] if hop else None, hop["server"] if hop else None
         )
-    ready = {row["name"]: row["server"] for row in look.appliances if row["state"] in ("ready", "proving", "creating")}
-    return Stage(title, tuple(spots[name] for name in sorted(spots)), ready)
+    there = [row for row in look.appliances if row["state"] not in ("failed", "retired")]
+    return Stage(
+        title,
+        tuple(spots[name] for name in sorted(spots)),
+        {row["name"]: row["server"] for row in there},
+        frozenset(row["name"] for row in there if row["state"] != "ready"),
+    )
 
 
 def describe_machine() -> dict[str, str]:

@@ -86,6 +86,7 @@ class Stage:
     title: str
     spots: tuple[Spot, ...]
     appliances: Mapping[str, str] = field(default_factory=dict)  # name → server
+    unproven: frozenset[str] = frozenset()  # those of them that inspect nothing yet
 
 
 @dataclass(frozen=True, slots=True)

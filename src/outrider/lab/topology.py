@@ -26,7 +26,13 @@ def draw_stage(stage: Stage, servers: Sequence[str], colours: Mapping[str, str])
     parts += [_fabric(width, left)]
     parts += [_path(spot, left, places, colours) for spot in stage.spots if spot.server in left]
     parts += [
-        _chip(left[server] + inset, _CHIP_W, _TOP + _APPLIANCE_Y, name, "appliance")
+        _chip(
+            left[server] + inset,
+            _CHIP_W,
+            _TOP + _APPLIANCE_Y,
+            f"{name} …" if name in stage.unproven else name,
+            "unproven" if name in stage.unproven else "appliance",
+        )
         for name, server in sorted(stage.appliances.items())
         if server in left
     ]
