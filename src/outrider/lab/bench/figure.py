@@ -137,8 +137,8 @@ class Figure:
             "name": self.name,
             "unit": self.kind.unit,
             "n": len(self.samples),
-            "p50": round(self.p50, 4),
-            "p99": round(self.p99, 4),
-            "value": round(self.value, 4),
+            "p50": round(float(self.p50), 4),
+            "p99": round(float(self.p99), 4),
+            "value": round(float(self.value), 4),
             "conditions": dict(self.conditions),
         }

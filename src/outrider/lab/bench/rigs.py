@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from outrider.lab.bench import arming, pingpong, streams, switching
+from outrider.domain.appliance import ApplianceFormat
+from outrider.lab.bench import arming, cold, handover, pingpong, streams, switching
 from outrider.lab.bench.bed import Bed
 from outrider.lab.bench.figure import KINDS, Figure
 from outrider.lab.bench.host import observe_busy_percent
 from outrider.lab.bench.outpost import OutpostFailed
-from outrider.lab.bench.switching import SwitchFailed
+from outrider.lab.bench.switching import Size, SwitchFailed
 from outrider.lab.paths import LabError
 
 
@@ -26,6 +27,10 @@ class Wish:
     quick: bool
     cache_dir: Path
 
+
+_WIRES_OF_10_000_ROWS = 1429  # a wire with two local paths is 7 rows: itself, 2 paths, 4 lanes
+_SIZES = (Size(1, 60), Size(100, 40), Size(1000, 30), Size(_WIRES_OF_10_000_ROWS, 20, by_rows=True))
+_QUICK_SIZES = (Size(1, 20), Size(100, 10), Size(1000, 10), Size(_WIRES_OF_10_000_ROWS, 7, by_rows=True))
 
 Measure = Callable[[Bed, Wish], Iterator[Figure]]
 
@@ -72,27 +77,41 @@ def _flood(bed: Bed, wish: Wish) -> Iterator[Figure]:
     yield from arming.measure_flood(bed, guests=2 if wish.quick else 10)
 
 
-def _switch(wires: int, times: int, by_rows: bool = False) -> Measure:
+def _switches(bed: Bed, wish: Wish) -> Iterator[Figure]:
+    sizes = _QUICK_SIZES if wish.quick else _SIZES
+    figures = switching.measure_switches(bed, wish.cache_dir, sizes)
+    yield from (figure for figure in figures if figure.name in wish.names)
+
+
+def _cold(image: str, form: ApplianceFormat, times: int) -> Measure:
     def measure(bed: Bed, wish: Wish) -> Iterator[Figure]:
-        figures = switching.measure_switches(bed, wish.cache_dir, wires, times // 2 if wish.quick else times, by_rows)
-        yield from (figure for figure in figures if figure.name in wish.names)
+        yield from cold.measure_cold(bed, wish.cache_dir, image, form, 3 if wish.quick else times)
 
     return measure
 
 
-_SWITCHES = ("switch_call_ms", "switch_effect_ms")
-_WIRES_OF_10_000_ROWS = 1429  # a wire with two local paths is 7 rows: itself, 2 paths, 4 lanes
+def _handovers(bed: Bed, wish: Wish) -> Iterator[Figure]:
+    yield from handover.measure_handovers(bed, moves=1 if wish.quick else 7)
+
 
 RIGS: Sequence[Rig] = (
     Rig(("arm_ms",), "arming", _arming),
     Rig(("frames_before_arming",), "arming under a flood", _flood),
-    Rig(_SWITCHES, "switching 1 wire", _switch(1, 60)),
-    Rig(_SWITCHES, "switching 100 wires", _switch(100, 40)),
-    Rig(_SWITCHES, "switching 1,000 wires", _switch(1000, 20)),
-    Rig(_SWITCHES, "switching a table of 10,000 rows", _switch(_WIRES_OF_10_000_ROWS, 20, by_rows=True)),
+    Rig(("switch_call_ms", "switch_effect_ms"), "switching wires", _switches),
     Rig(streams.NAMES, "TCP throughput through a bridge", _streams),
     Rig(streams.NAMES_OF_ENGINES, "TCP throughput through Suricata", _engine_streams, in_quick=False),
     Rig(("rtt_added_us",), "round trips", _round_trips),
+    *(
+        Rig(
+            ("appliance_cold_ms",),
+            f"{image} as a {form}, from request to ready",
+            _cold(image, form, 10 if form is ApplianceFormat.CONTAINER else 5),
+            in_quick=form is ApplianceFormat.CONTAINER,
+        )
+        for image in ("bridge-null", "suricata-ips")
+        for form in (ApplianceFormat.CONTAINER, ApplianceFormat.VM)
+    ),
+    Rig(("handover_ms",), "handovers", _handovers),
 )
 
 # What a rig may run into on a machine that cannot do something, or when a part of the product fails.

@@ -34,11 +34,15 @@ _RULES = RuleSet("bench", 'drop tcp any any -> any 80 (msg:"bench"; content:"/at
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """How long one application took, in seconds: making the table of ``rows``, and its way into the kernel."""
+    """How long one application took, in seconds: making the table of ``rows``, and its way into the kernel.
+
+    ``ended_ns`` is when it returned, by the kernel's monotonic clock.
+    """
 
     compile_s: float
     apply_s: float
     rows: int
+    ended_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ class Steersman:
         self._links = NetlinkLinks()
         self._steering = EbpfSteering(server, cache_dir=cache_dir)
         self._appliances: dict[str, tuple[int, int]] = {}
+        self._armed: dict[VnicId, int] = {}
         self._vnics: dict[VnicId, int] = {}
         self._tunnel: int | None = None
 
@@ -73,12 +78,13 @@ class Steersman:
         """Arm the interface ``port`` as the port of ``vnic``; its ifindex."""
         ifindex = socket.if_nametoindex(port)
         self._steering.arm(ifindex)
+        self._armed[vnic] = ifindex
         self._vnics[vnic] = ifindex
         return ifindex
 
     def claim(self, vnics: dict[VnicId, int]) -> None:
-        """Take vnics whose ports exist in name only: rows for their wires are made and never used."""
-        self._vnics |= vnics
+        """Take ``vnics``, whose ports exist in name only, for those that were claimed before: their rows go unused."""
+        self._vnics = {**self._armed, **vnics}
 
     def apply(self, intent: ServerIntent) -> Applied:
         """Put ``intent`` in place; raises ``ValueError`` when any part of it had to be left out."""
@@ -88,8 +94,9 @@ class Steersman:
         if table.problems:
             raise ValueError(table.problems[0])
         self._steering.apply(table)
+        applied, ended_ns = time.perf_counter(), time.monotonic_ns()
         rows = len(table.wires) + len(table.paths) + len(table.lanes) + len(table.keys)
-        return Applied(compiled - began, time.perf_counter() - compiled, rows)
+        return Applied(compiled - began, applied - compiled, rows, ended_ns)
 
     def counted(self, vnic: VnicId) -> dict[str, int]:
         """Frames counted for the wire of ``vnic``, by name of counter."""

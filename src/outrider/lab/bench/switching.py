@@ -3,7 +3,8 @@
 Some wires of the table have real guests that flood; all the others have ports in name only, since what is measured is
 the writing of rows. The flooding wires are the first and the last of the table, so the time from the first packet that
 any of them sends along its new path until the last on an old one spans the whole of the writing. Both are seen inside
-the two appliances, by the kernel's clock.
+the two appliances, by the kernel's clock. Where the last on the old path came before the first on the new one, the
+effect is 0: how long nothing was sent in between is the flood's affair, not the switch's.
 """
 
 import socket
@@ -23,7 +24,7 @@ from outrider.lab.bench.bed import FIRST_SERVER, Bed
 from outrider.lab.bench.figure import Figure
 from outrider.lab.bench.flooder import ETHERTYPE
 from outrider.lab.bench.outpost import Outpost
-from outrider.lab.bench.steersman import MadeAppliance, Steersman
+from outrider.lab.bench.steersman import Applied, MadeAppliance, Steersman
 from outrider.lab.netns_socket import open_socket_in
 from outrider.lab.record import ProcessRecord
 from outrider.steering import syscall
@@ -92,43 +93,51 @@ class Floods:
 
 @dataclass(frozen=True, slots=True)
 class Switched:
-    """One switch, in milliseconds: the call, and from the first packet on a new path to the last on an old one."""
+    """One switch, in milliseconds: the call; and how long an old path was used after a new one, or after the call."""
 
     call_ms: float
     effect_ms: float
 
 
 class Crossing:
-    """A server whose wires can take either of two appliances."""
+    """A server whose wires can take either of two appliances. It has no wires until it grows."""
 
-    def __init__(self, bed: Bed, cache_dir: Path, wires: int) -> None:
+    def __init__(self, bed: Bed, cache_dir: Path) -> None:
+        self._bed = bed
         self._server = bed.server(FIRST_SERVER)
         self._steersman = bed.outpost(self._server, Steersman, FIRST_SERVER, cache_dir, bed.paths.home / FIRST_SERVER)
         self._witnesses = [self._appliance(bed, name, cache_dir) for name in _APPLIANCES]
-        flooding = [_FIRST_GUEST, _LAST_GUEST][:wires]
-        self.guests = [self._guest(bed, identity) for identity in flooding]
+        self.guests: list[tuple[VnicId, ProcessRecord, str]] = []
+        self._vnics: list[VnicId] = []
+        self._lanes: list[int] = []
+        self._now = 0
+        self.rows = 0
+
+    def grow(self, wires: int) -> None:
+        """Have ``wires`` wires, no fewer than so far: the first and the last have guests, if there are as many."""
+        for identity in (_FIRST_GUEST, _LAST_GUEST)[len(self.guests) : wires]:
+            self.guests.append(self._guest(identity))
         named = {
             VnicId(str(uuid.UUID(int=number)), "52:54:00:be:02:00"): _FIRST_NAMED_PORT + number
-            for number in range(1, wires - len(flooding) + 1)
+            for number in range(1, wires - len(self.guests) + 1)
         }
         self._steersman.call("claim", named)
         self._vnics = sorted([*(vnic for vnic, _, _ in self.guests), *named])
         self._lanes = [1 + self._vnics.index(vnic) for vnic, _, _ in self.guests]
-        self._now = 0
-        self.rows: int = self._apply(0)[1]
+        self.rows = self._apply(self._now).rows
 
     def _appliance(self, bed: Bed, name: str, cache_dir: Path) -> Outpost:
         made: MadeAppliance = self._steersman.call("make_appliance", name, "bridge-null")
         return bed.outpost(ProcessRecord(made.pid, 0), ApplianceWitness, cache_dir)
 
-    def _guest(self, bed: Bed, identity: uuid.UUID) -> tuple[VnicId, ProcessRecord, str]:
+    def _guest(self, identity: uuid.UUID) -> tuple[VnicId, ProcessRecord, str]:
         number = identity.int & 0xFF
         mac, port = f"52:54:00:be:03:{number:02x}", f"vs{number}"
-        guest = bed.namespace(port)
-        bed.plug(self._server, port, guest, f"10.9.2.{number % 254 + 1}", mac)
+        guest = self._bed.namespace(port)
+        self._bed.plug(self._server, port, guest, f"10.9.2.{number % 254 + 1}", mac)
         vnic = VnicId(str(identity), mac)
         self._steersman.call("arm", vnic, port)
-        bed.connect(self._server, port)
+        self._bed.connect(self._server, port)
         return vnic, guest, mac
 
     def switch(self) -> Switched:
@@ -137,19 +146,20 @@ class Crossing:
         new.call("forget", self._lanes)
         time.sleep(_SETTLE_S)  # the flood goes on for a while before, and after
         self._now = 1 - self._now
-        call_s, _ = self._apply(self._now)
+        applied = self._apply(self._now)
         time.sleep(_SETTLE_S)
         former, latter = old.call("seen", self._lanes), new.call("seen", self._lanes)
         if not all(frames for _, _, frames in (*former, *latter)):
             raise SwitchFailed("a flooding wire was not seen at both appliances: it was not switched")
         first_new = min(first for first, _, _ in latter)
         last_old = max(last for _, last, _ in former)
-        return Switched(call_s * 1e3, abs(last_old - first_new) / 1e6)
+        effect_ns = max(0, last_old - first_new, last_old - applied.ended_ns)
+        return Switched(applied.apply_s * 1e3, effect_ns / 1e6)
 
-    def _apply(self, active: int) -> tuple[float, int]:
+    def _apply(self, active: int) -> Applied:
         wires = tuple(_wire(vnic, number, active) for number, vnic in enumerate(self._vnics))
-        applied = self._steersman.call("apply", ServerIntent(FIRST_SERVER, 1, wires))
-        return applied.apply_s, applied.rows
+        applied: Applied = self._steersman.call("apply", ServerIntent(FIRST_SERVER, 1, wires))
+        return applied
 
 
 def _wire(vnic: VnicId, number: int, active: int) -> WireIntent:
@@ -160,17 +170,25 @@ def _wire(vnic: VnicId, number: int, active: int) -> WireIntent:
     return WireIntent(vnic, f"guest{number}", WireState.PATH, paths, paths[active].id)
 
 
-def measure_switches(bed: Bed, cache_dir: Path, wires: int, times: int, by_rows: bool) -> Iterator[Figure]:
-    """The call and the effect of ``times`` switches of ``wires`` wires.
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many wires to switch, and how often. ``by_rows``: what is meant is the number of rows they make."""
 
-    ``by_rows``: the table is named by its number of rows beside its wires. Raises ``SwitchFailed``.
-    """
-    crossing = Crossing(bed, cache_dir, wires)
-    with Floods([(guest, mac) for _, guest, mac in crossing.guests]):
-        crossing.switch()
-        switched = [crossing.switch() for _ in range(times)]
-    conditions: dict[str, str | int | float] = {"wires": wires}
-    if by_rows:
-        conditions["table_rows"] = crossing.rows
-    yield Figure.of("switch_call_ms", [one.call_ms for one in switched], **conditions)
-    yield Figure.of("switch_effect_ms", [one.effect_ms for one in switched], **conditions)
+    wires: int
+    times: int
+    by_rows: bool = False
+
+
+def measure_switches(bed: Bed, cache_dir: Path, sizes: Sequence[Size]) -> Iterator[Figure]:
+    """The call and the effect of switching each of ``sizes``, growing. Raises ``SwitchFailed``."""
+    crossing = Crossing(bed, cache_dir)
+    for size in sizes:
+        crossing.grow(size.wires)
+        with Floods([(guest, mac) for _, guest, mac in crossing.guests]):
+            crossing.switch()
+            switched = [crossing.switch() for _ in range(size.times)]
+        conditions: dict[str, str | int | float] = {"wires": size.wires}
+        if size.by_rows:
+            conditions["table_rows"] = crossing.rows
+        yield Figure.of("switch_call_ms", [one.call_ms for one in switched], **conditions)
+        yield Figure.of("switch_effect_ms", [one.effect_ms for one in switched], **conditions)
