@@ -52,6 +52,8 @@ def _lab(name: str) -> Iterator["Lab"]:
         yield Lab(name, cache=cache_dir())
     except LabError as error:
         raise CliError(FAILED, str(error)) from error
+    except OSError as error:  # no disk, no memory, a program that is not installed
+        raise CliError(FAILED, f"the machine refused: {error}") from error
 
 
 def _labels(pairs: Sequence[str]) -> dict[str, str]:
