@@ -82,16 +82,13 @@ class Application:
         self._steps.keep_only(self._steps_in_use())
 
     def _switch(self, words: Mapping[int, int]) -> None:
-        for ifindex, word in words.items():
-            self._store(ifindex, word)
-        for ifindex in self._wires.ports():
-            if ifindex not in words:
-                self._store(ifindex, held_word(*self._wires.wire_place(ifindex)))
-
-    def _store(self, ifindex: int, word: int) -> None:
-        if self._ports.load(ifindex) != word:
-            self._ports.store(ifindex, word)
-            self._switched += 1
+        forgotten = {
+            port: held_word(*self._wires.wire_place(port)) for port in self._wires.ports() if port not in words
+        }
+        changed = {port: word for port, word in {**words, **forgotten}.items() if self._ports.load(port) != word}
+        for port, word in changed.items():
+            self._ports.store(port, word)
+        self._switched += len(changed)
 
     # -- rows as bits
 

@@ -17,7 +17,7 @@ class MappedArray:
     """A memory-mapped ``BPF_MAP_TYPE_ARRAY``. Indexes out of range raise ``IndexError``."""
 
     def __init__(self, fd: int, table: Map, entries: int) -> None:
-        self._table, self.entries = table, entries
+        self._table, self.entries, self._stride = table, entries, table.stride
         length = -(-entries * table.stride // _PAGE) * _PAGE
         self._memory = mmap.mmap(fd, length, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         self._view = memoryview(self._memory)
@@ -35,7 +35,7 @@ class MappedArray:
     def _start(self, index: int) -> int:
         if not 0 <= index < self.entries:
             raise IndexError(f"{self._table.name} has no entry {index}")
-        return index * self._table.stride
+        return index * self._stride
 
     def close(self) -> None:
         """Unmap; the table itself lives on in the programs."""

@@ -7,6 +7,7 @@ notice. One that stops leaves everything as it is.
 
 import platform
 import socket
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -47,6 +48,7 @@ class EbpfSteering:
         sizes: Sizes | None = None,
         force_clsact: bool = False,
     ) -> None:
+        self._lock = threading.RLock()  # appliances are guarded from the threads that start them
         self._marks, self._sizes = MarkFields.of(mark_mask), sizes or Sizes()
         self._object = build_programs(cache_dir)
         self._hooks: Hooks = ClsactHooks() if force_clsact or not has_tcx() else TcxHooks()
@@ -67,12 +69,13 @@ class EbpfSteering:
         Raises ``PortRefused`` when the port cannot be steered.
         """
         self._check_range(ifindex)
-        if not self._is_ours_already(ifindex):
-            try:
-                self._wires.begin(ifindex)
-            except TableFull as error:
-                raise PortRefused(str(error)) from error
-        self._guards.guard(ifindex, guards.VNIC)
+        with self._lock:
+            if not self._is_ours_already(ifindex):
+                try:
+                    self._wires.begin(ifindex)
+                except TableFull as error:
+                    raise PortRefused(str(error)) from error
+            self._guards.guard(ifindex, guards.VNIC)
 
     def _is_ours_already(self, ifindex: int) -> bool:
         """True when the port has a wire slot and our tables' programs: the same port as before, not its number."""
@@ -93,24 +96,27 @@ class EbpfSteering:
         """
         for ifindex in (inport, outport):
             self._check_range(ifindex)
-            try:
-                self._appliances.place(ifindex)
-            except TableFull as error:
-                raise PortRefused(str(error)) from error
-            self._guards.guard(ifindex, guards.APPLIANCE)
+            with self._lock:
+                try:
+                    self._appliances.place(ifindex)
+                except TableFull as error:
+                    raise PortRefused(str(error)) from error
+                self._guards.guard(ifindex, guards.APPLIANCE)
 
     def guard_tunnel(self, ifindex: int) -> None:
         """Attach the tunnel programs: only our frames leave by it, and what arrives goes where its key says or nowhere.
 
         Raises ``PortRefused``.
         """
-        self._guards.guard(ifindex, guards.TUNNEL)
+        with self._lock:
+            self._guards.guard(ifindex, guards.TUNNEL)
 
     def release_port(self, ifindex: int) -> None:
         """Take our programs off a port of any kind, and nothing else."""
-        for kind in (guards.VNIC, guards.APPLIANCE, guards.TUNNEL):
-            self._guards.release(ifindex, kind)
-        self._forget(ifindex)
+        with self._lock:
+            for kind in (guards.VNIC, guards.APPLIANCE, guards.TUNNEL):
+                self._guards.release(ifindex, kind)
+            self._forget(ifindex)
 
     def _forget(self, ifindex: int) -> None:
         self._guards.ports.pop(ifindex, None)
@@ -129,9 +135,10 @@ class EbpfSteering:
 
         Raises ``TableFull`` before anything is switched.
         """
-        self._vnics = {row.vnic: row.ifindex for row in table.wires}
-        self._application.apply(table)
-        self._table = table
+        with self._lock:
+            self._vnics = {row.vnic: row.ifindex for row in table.wires}
+            self._application.apply(table)
+            self._table = table
 
     @property
     def writes(self) -> int:
@@ -142,6 +149,10 @@ class EbpfSteering:
 
     def verify(self) -> Sequence[str]:
         """Re-read that every program is attached, first and alone of its kind; repair, and say what was repaired."""
+        with self._lock:
+            return self._verify()
+
+    def _verify(self) -> list[str]:
         for ifindex in self._guards.vanished():
             self._forget(ifindex)
         displaced = self._guards.displaced()
@@ -187,8 +198,11 @@ class EbpfSteering:
     def trace(self, ifindex: int, direction: str, frame: bytes) -> list[str]:
         """What the live programs would do with ``frame`` from the vnic port on, in words, one line for each step.
 
-        Raises ``ValueError`` for a direction other than egress and ingress, and for what is not a frame.
+        Raises ``ValueError`` for a direction other than egress and ingress, for an interface that is not here, and for
+        what is not a frame.
         """
+        if direction not in tuple(Direction):
+            raise ValueError(f"{direction!r} is not a direction: egress or ingress")
         return trace(self._tables, self._table, ifindex, Direction(direction), frame)
 
     @property

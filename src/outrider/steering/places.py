@@ -18,7 +18,7 @@ class WirePlaces:
 
     def __init__(self, tables: Tables, marks: MarkFields) -> None:
         self._tables, self._marks = tables, marks
-        self._slots: dict[int, int] = {}
+        self._places: dict[int, tuple[int, int]] = {}  # by ifindex: (slot, epoch)
         self._next = 0
         self._owners: list[int] = [0] * min(tables.tenancies.entries, layout.ENTERING_SLOT)
         for slot in range(len(self._owners)):
@@ -32,24 +32,23 @@ class WirePlaces:
             return
         word = self._tables.ports.load(ifindex)
         if is_wire(word) and layout.PORT_SLOT.get(word) == slot and layout.PORT_EPOCH.get(word) == epoch:
-            self._owners[slot], self._slots[ifindex] = ifindex, slot
+            self._owners[slot], self._places[ifindex] = ifindex, (slot, epoch)
         else:
             self._write_tenancy(slot, 0, epoch)
 
     def ports(self) -> list[int]:
         """The ports that have a slot."""
-        return list(self._slots)
+        return list(self._places)
 
     def has(self, ifindex: int) -> bool:
         """True when the port has a slot."""
-        return ifindex in self._slots
+        return ifindex in self._places
 
     def wire_place(self, ifindex: int) -> tuple[int, int]:
         """(wire slot, epoch) of a port, given now if it has none; until its word is written it is held."""
-        if ifindex not in self._slots:
+        if ifindex not in self._places:
             self.begin(ifindex)
-        slot = self._slots[ifindex]
-        return slot, self._tenancy(slot)[1]
+        return self._places[ifindex]
 
     def begin(self, ifindex: int) -> None:
         """A new incarnation of the port: new slot, new epoch, counters at zero, held. Raises ``TableFull``."""
@@ -57,18 +56,19 @@ class WirePlaces:
         slot = self._free_slot()
         epoch = self._marks.next_epoch(self._tenancy(slot)[1])
         clear_counters(self._tables, layout.WIRE_COUNTERS, slot)
-        self._owners[slot], self._slots[ifindex] = ifindex, slot
+        self._owners[slot], self._places[ifindex] = ifindex, (slot, epoch)
         self._write_tenancy(slot, ifindex, epoch)
         self._tables.ports.store(ifindex, held_word(slot, epoch))
 
     def end(self, ifindex: int) -> None:
         """The port is no wire's any more: its word is zero, which passes nothing."""
-        slot = self._slots.pop(ifindex, None)
-        if slot is None:
+        place = self._places.pop(ifindex, None)
+        if place is None:
             return
+        slot, epoch = place
         self._tables.ports.store(ifindex, 0)
         self._owners[slot] = 0
-        self._write_tenancy(slot, 0, self._tenancy(slot)[1])
+        self._write_tenancy(slot, 0, epoch)
 
     def _free_slot(self) -> int:
         for step in range(len(self._owners)):
@@ -104,11 +104,12 @@ class AppliancePlaces:
 
     def place(self, ifindex: int) -> int:
         """The slot of the port, given now if it has none. Raises ``TableFull``."""
-        if ifindex not in self._slots:
-            self._slots[ifindex] = self._free_slot()
-            clear_counters(self._tables, layout.VSA_COUNTERS, self._slots[ifindex])
-        self._tables.ports.store(ifindex, appliance_word(self._slots[ifindex]))
-        return self._slots[ifindex]
+        slot = self._slots.get(ifindex)
+        if slot is None:
+            slot = self._slots[ifindex] = self._free_slot()
+            clear_counters(self._tables, layout.VSA_COUNTERS, slot)
+            self._tables.ports.store(ifindex, appliance_word(slot))
+        return slot
 
     def find(self, ifindex: int) -> int | None:
         """The slot of the port, None when it has none."""

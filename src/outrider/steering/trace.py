@@ -5,6 +5,7 @@ counted. What the test runner cannot be given (a tunnel's sender) goes in throug
 """
 
 import ipaddress
+import socket
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -51,8 +52,11 @@ class Question:
 
 
 def ask(tables: Tables, question: Question) -> Answer:
-    """Put a packet to a live program. Raises ``ValueError`` for a frame that is too short, ``OSError`` (EINVAL) for
-    an interface that is not here."""
+    """Put a packet to a live program. Raises ``ValueError`` for a frame that is too short, or no such interface."""
+    try:
+        socket.if_indextoname(question.ifindex)
+    except OSError as error:
+        raise ValueError(f"there is no interface {question.ifindex}") from error
     if len(question.frame) < _LEAST_FRAME:
         raise ValueError(f"a frame has at least {_LEAST_FRAME} bytes")
     context = bytearray(_CONTEXT_SIZE)
