@@ -24,6 +24,7 @@ from outrider.domain.guest import GuestState, VnicId
 from outrider.domain.intent import ApplianceIntent, ServerIntent, WireIntent
 from outrider.domain.wire import Hop, OpenReason, WireState
 from outrider.domain.wire import Path as WirePath
+from outrider.pipeline.table import SteeringTable
 from outrider.session.agent import AgentSession
 from outrider.session.messages import IntentMessage, encode
 
@@ -181,6 +182,26 @@ def test_an_agent_that_starts_while_libvirt_is_away_keeps_the_wires_it_had(serve
     server.hypervisor.has_looked = True
     server.loop.round()
     assert server.steering.tables[-1].wires == (), "libvirt has looked: the guest is gone indeed"
+
+
+async def test_a_round_that_fails_is_told_and_made_again(server: Server, monkeypatch: pytest.MonkeyPatch):
+    server.links.ports.append(TAP)
+    server.hypervisor.guests = [guest()]
+    rounds: list[int] = []
+
+    def apply(table: SteeringTable) -> None:
+        rounds.append(len(rounds))
+        if len(rounds) < 3:
+            server.loop.look_again()
+            raise OSError(19, "No such device")
+
+    monkeypatch.setattr(server.steering, "apply", apply)
+    running = asyncio.ensure_future(server.loop.run())
+    async with asyncio.timeout(5):
+        await server.loop.reported.wait()
+    running.cancel()
+    assert len(rounds) == 3
+    assert server.wire.state == "hold"
 
 
 def test_a_release_is_audited_outlasts_a_restart_and_can_be_undone(server: Server):

@@ -73,6 +73,9 @@ class ControlSocket:
             return {"ok": False, "error": f"the request lacks {error}"}
         except ValueError as error:
             return {"ok": False, "error": str(error)}
+        except OSError as error:
+            log.exception("request failed", operation=request["op"])
+            return {"ok": False, "error": f"{request['op']} on {self._loop.config.server} failed: {error}"}
 
     async def _arm(self, request: Request) -> Request:
         guest = self._loop.announce(str(request["xml"]))

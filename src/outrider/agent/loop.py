@@ -94,6 +94,8 @@ class AgentLoop:
         self._received_before: dict[int, int] = {}  # by ifindex: frames a port had received in a former life
         self._applied = _Applied(session.intent)
         self._look = asyncio.Event()
+        self._trouble: str | None = None
+        self._verified_at = time.monotonic()
         self._released = files.released()
         self._remembered = files.last_guests()
         self.observation: ServerObservation | None = None
@@ -110,16 +112,26 @@ class AgentLoop:
             await self._appliances.start(self.look_again)
             await self._hypervisor.start(self.look_again)
             while True:
-                self.round()
-                if not await self._wait_for_a_look(LOOK_EVERY_S):
-                    self._verify()
+                self._round_or_trouble()
+                await self._wait_for_a_look(LOOK_EVERY_S)
         finally:
             await self._hypervisor.stop()
             await self._appliances.stop()
             await self._links.stop()
 
+    def _round_or_trouble(self) -> None:
+        """A round that cannot be finished is told and made again: what it left undone, the next one does."""
+        try:
+            self.round()
+        except Exception as error:
+            # Of any kind: an interface may vanish under each step, and an agent that ends for it helps nobody.
+            log.exception("this round was not finished", reason=str(error))
+            self._trouble = f"{type(error).__name__}: {error}"
+        else:
+            self._trouble = None
+
     def round(self) -> None:
-        """One whole look and its correction."""
+        """One whole look and its correction. Raises what the kernel says of an interface that vanishes meanwhile."""
         ports = {port.name: port for port in self._links.snapshot()}
         guests = self._guests()
         found = resolve_ports(guests, ports)
@@ -129,6 +141,7 @@ class AgentLoop:
         if self.session.accepted is not None:  # nobody has said that what runs here is not wanted
             self._appliances.apply(self.session.intent.appliances)
         self._apply(found, ports)
+        self._verify_now_and_then()
         self._forget(ports, found)
         self.observation = self._observe(guests, ports)
         self.reported.set()
@@ -287,7 +300,11 @@ class AgentLoop:
         for name in set(self._refusals) - set(ports):
             del self._refusals[name]
 
-    def _verify(self) -> None:
+    def _verify_now_and_then(self) -> None:
+        """However many rounds there are, attachments are read again every ``LOOK_EVERY_S``."""
+        if time.monotonic() < self._verified_at + LOOK_EVERY_S:
+            return
+        self._verified_at = time.monotonic()
         for repair in self._steering.verify():
             log.warning("repaired", what=repair)
 
@@ -333,7 +350,8 @@ class AgentLoop:
         )
 
     def _problem_conditions(self) -> list[Condition]:
-        return [Condition("Applied", False, problem) for problem in self._applied.table.problems]
+        trouble = [Condition("Applied", False, self._trouble)] if self._trouble else []
+        return trouble + [Condition("Applied", False, problem) for problem in self._applied.table.problems]
 
     # -- emergency release
 
