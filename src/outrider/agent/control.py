@@ -65,17 +65,16 @@ class ControlSocket:
             return {"ok": False, "error": f"not a request; known operations: {', '.join(self._operations)}"}
         try:
             return {"ok": True, **await operation(request)}
-        except ArmingRefused as error:
-            return {"ok": False, "error": str(error)}
         except GuestUnknown as error:
-            return {"ok": False, "error": f"no guest {error} on {self._loop.config.server}"}
+            reason = f"no guest {error} on {self._loop.config.server}"
         except KeyError as error:
-            return {"ok": False, "error": f"the request lacks {error}"}
-        except ValueError as error:
-            return {"ok": False, "error": str(error)}
+            reason = f"the request lacks {error}"
+        except (ArmingRefused, ValueError) as error:
+            reason = str(error)
         except OSError as error:
             log.exception("request failed", operation=request["op"])
-            return {"ok": False, "error": f"{request['op']} on {self._loop.config.server} failed: {error}"}
+            reason = f"{request['op']} on {self._loop.config.server} failed: {error}"
+        return {"ok": False, "error": reason}
 
     async def _arm(self, request: Request) -> Request:
         guest = self._loop.announce(str(request["xml"]))
