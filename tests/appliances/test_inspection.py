@@ -60,8 +60,8 @@ async def test_an_engine_that_forwards_without_rules_never_becomes_ready(
 ) -> None:
     monkeypatch.setattr(suricata, "rules_text", lambda ruleset: "")
     agent = await server.agent()
-    agent.apply([appliance(image="suricata-ips", form=form, rules=RULES)])
-    await until(lambda: "canaries came out: its rules are not in force" in seen(agent).reason, 60)
+    agent.apply([appliance(image="suricata-ips", form=form, rules=RULES, ready_within_s=150.0)])
+    await until(lambda: "canaries came out: its rules are not in force" in seen(agent).reason, 120)
     states = set()
     with pytest.raises(TimeoutError):
         await until(lambda: states.add(seen(agent).state), 2)
@@ -74,6 +74,18 @@ async def test_an_attempt_that_proves_nothing_ends_in_time(server: Server, monke
     agent.apply([appliance(image="suricata-ips", rules=RULES, ready_within_s=1.5)])
     await until(lambda: seen(agent).state is ApplianceState.FAILED, 10)
     assert "not ready within 1.5 s: 16 of 16 canaries came out" in seen(agent).reason
+
+
+async def test_the_engine_says_itself_how_much_it_blocked(server: Server) -> None:
+    agent = await server.agent()
+    agent.apply([appliance(image="suricata-ips", rules=RULES)])
+    await ready(agent)
+    await until(lambda: "blocked" in seen(agent).counters, 30)
+    counters = seen(agent).counters
+    # Only probes so far: each flow's canary was blocked and its benign frame accepted.
+    assert counters["blocked"].frames >= 16
+    assert counters["accepted"].frames >= 16
+    assert counters["kernel_drops"].frames == 0
 
 
 async def test_rules_that_do_not_load_are_named(server: Server) -> None:
@@ -89,7 +101,7 @@ async def test_an_appliance_that_stops_forwarding_loses_its_readiness(server: Se
     await ready(agent)
     (process,) = server.processes()
     os.kill(process, signal.SIGSTOP)
-    await until(lambda: seen(agent).state is ApplianceState.FAILED, 12)
+    await until(lambda: seen(agent).state is ApplianceState.FAILED, 20)
     assert "probes did not come out" in seen(agent).reason
     assert agent.ports("a-1") is None
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from outrider.domain.wire import PROBE_LANE, Direction
 
 FLOWS_PER_DIRECTION = 8
-ROUND_S = 1.0
+ROUND_S = 2.0  # an emulated engine on a busy server answers late; a dead process is noticed by other means
 RESEND_S = 0.1
 
 _ETH_P_ALL = 0x0003
