@@ -1,6 +1,7 @@
 """Which rig measures which figure, and running them one after the other, each on a bed of its own."""
 
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,7 @@ class Outcome:
     rig: Rig
     figures: tuple[Figure, ...]
     busy_percent: float
+    took_s: float
     missing: tuple[str, ...] = ()
     problem: str | None = None
 
@@ -130,7 +132,7 @@ def choose_rigs(names: Sequence[str], quick: bool) -> list[tuple[Rig, Sequence[s
 
 def run_rig(rig: Rig, wish: Wish) -> Outcome:
     """Measure; what the rig runs into is part of the outcome. The bed is gone afterwards."""
-    busy_percent = observe_busy_percent()
+    busy_percent, began = observe_busy_percent(), time.monotonic()
     figures: list[Figure] = []
     problem = None
     try:
@@ -139,4 +141,9 @@ def run_rig(rig: Rig, wish: Wish) -> Outcome:
     except _EXPECTED as error:
         problem = str(error) or type(error).__name__
     missing = tuple(name for name in wish.names if name not in {figure.name for figure in figures})
-    return Outcome(rig, tuple(figures), busy_percent, missing if problem else (), problem)
+    return Outcome(rig, tuple(figures), busy_percent, time.monotonic() - began, missing if problem else (), problem)
+
+
+def leave_out(rig: Rig, names: Sequence[str], reason: str) -> Outcome:
+    """The outcome of a rig that is not run."""
+    return Outcome(rig, (), 0.0, 0.0, tuple(names), reason)

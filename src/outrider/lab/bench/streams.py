@@ -2,7 +2,8 @@
 
 A shared machine's speed changes from second to second, so every round sends one stream over each line, one after the
 other, and only rounds are compared: each sample is a ratio within one round. Odd rounds go through the lines
-backwards, so that a machine that slows down does not favour whoever is first.
+backwards, so that a machine that slows down does not favour whoever is first. Both ends run ahead of everything else on
+the machine (SCHED_FIFO) where that is allowed: under load it narrowed the quartiles of one line from ±20 to ±5 percent.
 """
 
 import json
@@ -10,6 +11,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from outrider.lab.bench.bed import Bed
@@ -19,7 +21,6 @@ from outrider.lab.paths import LabError
 from outrider.lab.processes import inside, marked_environment, start_daemon, wait_until
 
 _PORT = 5201
-_FIRST = ("nice", "-n", "-20")  # ahead of what else runs on the machine
 _WARM_UP_BYTES = "20M"
 
 
@@ -32,7 +33,7 @@ class Effort:
 
 
 # Many short rounds rather than few long ones: what disturbs a round then disturbs few.
-CAREFUL = Effort(21, ("-n", "600M"))
+CAREFUL = Effort(31, ("-n", "300M"))
 QUICK = Effort(7, ("-n", "300M"))
 CAREFUL_ENGINE = Effort(7, ("-n", "200M"))
 
@@ -75,7 +76,7 @@ def measure_rates(bed: Bed, circuit: Circuit, effort: Effort) -> Mapping[Way, li
 
 def _stream(bed: Bed, line: Line, amount: Sequence[str]) -> float:
     """One stream from the guest to the client; Gbit/s as received."""
-    command = [*_FIRST, "iperf3", "-c", CLIENT_ADDRESS, "-p", str(_PORT), "-J", *amount]
+    command = [*_ahead_of_others(), "iperf3", "-c", CLIENT_ADDRESS, "-p", str(_PORT), "-J", *amount]
     done = subprocess.run(
         inside(line.guest, command),
         env=marked_environment(bed.paths.home),
@@ -93,11 +94,20 @@ def _stream(bed: Bed, line: Line, amount: Sequence[str]) -> float:
     return received / 1e9
 
 
+@cache
+def _ahead_of_others() -> tuple[str, ...]:
+    """What to put before a command so that others delay it as little as can be (sched(7), nice(1))."""
+    real_time = ("chrt", "--fifo", "1")
+    if subprocess.run([*real_time, "true"], capture_output=True, check=False).returncode == 0:
+        return real_time
+    return ("nice", "-n", "-20")
+
+
 @contextmanager
 def _listening(bed: Bed, circuit: Circuit) -> Iterator[None]:
     """An iperf3 server at the client."""
     log = bed.paths.log("iperf3")
-    command = [*_FIRST, "iperf3", "-s", "-B", CLIENT_ADDRESS, "-p", str(_PORT), "--forceflush"]
+    command = [*_ahead_of_others(), "iperf3", "-s", "-B", CLIENT_ADDRESS, "-p", str(_PORT), "--forceflush"]
     daemon = start_daemon(command, bed.paths.home, log, circuit.client)
     try:
         wait_until(lambda: "listening" in log.read_text(errors="replace"), 5.0, "iperf3 listening")

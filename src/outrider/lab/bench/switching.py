@@ -36,7 +36,8 @@ _VISIT = struct.Struct("=QQQ")  # struct visit of the program
 _APPLIANCES = ("one", "other")
 _FIRST_NAMED_PORT = 1 << 19  # far above what the kernel gives to the few interfaces here
 _FIRST_GUEST, _LAST_GUEST = uuid.UUID(int=0), uuid.UUID(int=(1 << 128) - 1)
-_SETTLE_S = 0.02
+_SEEN_WITHIN_S = 3.0
+_SETTLE_S = 0.02  # what still comes along the old path comes within this time, or is a fault that the next switch shows
 
 
 class SwitchFailed(Exception):
@@ -144,17 +145,23 @@ class Crossing:
         """Move every wire to the other appliance, while the flooding ones flood. Raises ``SwitchFailed``."""
         old, new = self._witnesses[self._now], self._witnesses[1 - self._now]
         new.call("forget", self._lanes)
-        time.sleep(_SETTLE_S)  # the flood goes on for a while before, and after
+        self._wait_seen(old)
+        applied = self._apply(1 - self._now)
         self._now = 1 - self._now
-        applied = self._apply(self._now)
+        self._wait_seen(new)
         time.sleep(_SETTLE_S)
         former, latter = old.call("seen", self._lanes), new.call("seen", self._lanes)
-        if not all(frames for _, _, frames in (*former, *latter)):
-            raise SwitchFailed("a flooding wire was not seen at both appliances: it was not switched")
         first_new = min(first for first, _, _ in latter)
         last_old = max(last for _, last, _ in former)
         effect_ns = max(0, last_old - first_new, last_old - applied.ended_ns)
         return Switched(applied.apply_s * 1e3, effect_ns / 1e6)
+
+    def _wait_seen(self, witness: Outpost) -> None:
+        """Return once every flooding wire has been seen there."""
+        deadline = time.monotonic() + _SEEN_WITHIN_S
+        while not all(frames for _, _, frames in witness.call("seen", self._lanes)):
+            if time.monotonic() > deadline:
+                raise SwitchFailed("a flooding wire was not seen at the appliance that it was switched to")
 
     def _apply(self, active: int) -> Applied:
         wires = tuple(_wire(vnic, number, active) for number, vnic in enumerate(self._vnics))
