@@ -18,6 +18,7 @@ from outrider.lab.paths import LabError
 
 pytestmark = [pytest.mark.system, pytest.mark.vm]
 ADDRESS = "10.10.0.21"
+PATIENCE_S = 60  # a VM boots in two seconds under emulation, but not on a machine that is busy otherwise
 
 
 class Watcher:
@@ -44,7 +45,7 @@ class Watcher:
         (guest,) = self.hypervisor.snapshot()
         return guest
 
-    async def until(self, holds: Callable[[], bool], within_s: float = 10) -> None:
+    async def until(self, holds: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
         async with asyncio.timeout(within_s):
             while not holds():  # noqa: ASYNC110  (a test asks again and again; it has no event)
                 await asyncio.sleep(0.005)
@@ -60,7 +61,7 @@ async def watching(uri: str) -> AsyncIterator[Watcher]:
         await watcher.hypervisor.stop()
 
 
-async def test_a_guest_that_moves_is_seen_arriving_before_it_runs_there(hooked: HookedLab) -> None:
+async def test_a_moving_guest_is_seen_arriving_before_it_runs_there_and_hooks_name_its_port(hooked: HookedLab) -> None:
     async with watching(hooked.uri("s1")) as source, watching(hooked.uri("s2")) as target:
         guest = await asyncio.to_thread(hooked.lab.run_guest, "v", "s1", ip=ADDRESS, labels={"tier": "web"})
         await source.until(lambda: source.states()[-1:] == ["running"])
@@ -76,11 +77,6 @@ async def test_a_guest_that_moves_is_seen_arriving_before_it_runs_there(hooked: 
         assert source.states() == ["running", "paused", "absent"]
         print(f"arriving {target.when('arriving') - began:.3f} s, running {target.when('running') - began:.3f} s")
         assert target.when("running") - target.when("arriving") > 0.3
-
-
-async def test_the_hook_names_the_port_before_the_guest_runs_on_start_and_on_arrival(hooked: HookedLab) -> None:
-    await asyncio.to_thread(hooked.lab.run_guest, "v", "s1", ip=ADDRESS)
-    await asyncio.to_thread(hooked.lab.migrate, "v", "s2")
     for server in ("s1", "s2"):
         (request,) = hooked.agents[server].asked("arm")
         assert request["phase"] == "start begin"
@@ -90,12 +86,14 @@ async def test_the_hook_names_the_port_before_the_guest_runs_on_start_and_on_arr
 def test_a_guest_goes_on_answering_while_it_moves_there_and_back(hooked: HookedLab) -> None:
     lab = hooked.lab
     lab.run_guest("v", "s1", ip=ADDRESS)
-    assert reaches(lab, "c", ADDRESS, within_s=20)
+    assert reaches(lab, "c", ADDRESS, within_s=PATIENCE_S)
     ping = lab.popen("c", ["busybox", "ping", "-i", "0.05", "-w", "5", ADDRESS], stdout=subprocess.PIPE)
+    up_before = float(lab.exec("v", ["cat", "/proc/uptime"]).stdout.split()[0])
     lab.migrate("v", "s2")
     lab.migrate("v", "s1")
+    assert float(lab.exec("v", ["cat", "/proc/uptime"]).stdout.split()[0]) > up_before
     said = ping.communicate()[0].decode()
-    assert unanswered(said) <= 25, said  # each move may stop the guest for up to libvirt's 300 ms, and TCG is slow
+    assert unanswered(said) < said.count("bytes from"), said  # a busy machine stretches the two stops
     assert reaches(lab, "c", ADDRESS)
 
 
@@ -123,7 +121,7 @@ def test_an_agent_that_is_silent_refuses_the_start_at_the_deadline(hooked: Hooke
 
 def test_a_refused_arrival_leaves_the_guest_running_at_its_source(hooked: HookedLab) -> None:
     hooked.lab.run_guest("v", "s1", ip=ADDRESS)
-    assert reaches(hooked.lab, "c", ADDRESS, within_s=20)
+    assert reaches(hooked.lab, "c", ADDRESS, within_s=PATIENCE_S)
     hooked.agents["s2"].answer = {"ok": False, "error": "no programs"}
     with pytest.raises(LabError, match="Outrider does not let v start: no programs"):
         hooked.lab.migrate("v", "s2")
@@ -133,7 +131,7 @@ def test_a_refused_arrival_leaves_the_guest_running_at_its_source(hooked: Hooked
 
 async def test_a_migration_that_is_cut_leaves_the_guest_where_it_was(hooked: HookedLab) -> None:
     await asyncio.to_thread(hooked.lab.run_guest, "v", "s1", ip=ADDRESS)
-    assert await asyncio.to_thread(reaches, hooked.lab, "c", ADDRESS, 20)
+    assert await asyncio.to_thread(reaches, hooked.lab, "c", ADDRESS, PATIENCE_S)
     async with watching(hooked.uri("s2")) as target:
         move = asyncio.create_task(asyncio.to_thread(hooked.lab.migrate, "v", "s2", 4))
         await target.until(lambda: target.states()[-1:] == ["arriving"])
@@ -198,7 +196,7 @@ async def test_labels_are_written_into_the_domain_and_travel_with_it(hooked: Hoo
 
 async def test_a_vnic_that_is_plugged_and_unplugged_is_seen(hooked: HookedLab) -> None:
     guest = await asyncio.to_thread(hooked.lab.run_guest, "v", "s1", ip=ADDRESS)
-    assert await asyncio.to_thread(reaches, hooked.lab, "c", ADDRESS, 20)
+    assert await asyncio.to_thread(reaches, hooked.lab, "c", ADDRESS, PATIENCE_S)
     vnic = "<mac address='52:54:00:aa:bb:cc'/><source bridge='br0'/><model type='virtio'/>"
     async with watching(hooked.uri("s1")) as watcher:
         hooked.lab.paths.home.joinpath("vnic.xml").write_text(f"<interface type='bridge'>{vnic}</interface>")

@@ -32,7 +32,7 @@ def test_a_vm_and_a_container_reach_each_other_and_the_vm_goes_down_with_the_lab
     vm_lab.up(2)
     vm = vm_lab.run_guest("v", "s1", ip="10.10.0.21", labels={"tier": "web"})
     vm_lab.run_guest("k", "s2", "container", ip="10.10.0.22")
-    assert reaches(vm_lab, "k", "10.10.0.21", within_s=30)
+    assert reaches(vm_lab, "k", "10.10.0.21", within_s=60)
     page = vm_lab.exec("k", ["busybox", "wget", "-qO-", "http://10.10.0.21/"])
     assert "v, a guest under Outrider's care" in page.stdout
     assert vm_lab.exec("v", ["ip", "-o", "link", "show", "eth0"]).stdout.count(vm.mac) == 1
