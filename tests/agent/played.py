@@ -108,7 +108,7 @@ class PlayedSteering:
     def guard_appliance_ports(self, inport: int, outport: int) -> None:
         return
 
-    def guard_tunnel(self, ifindex: int) -> None:
+    def guard_tunnel(self, ifindex: int, underlay: int | None = None) -> None:
         return
 
     def release_port(self, ifindex: int) -> None:

@@ -11,7 +11,7 @@ from outrider.domain.intent import Peer, ServerIntent, ServiceIntent, WireIntent
 from outrider.domain.wire import Direction, Hop, Path, WireState
 from outrider.pipeline.compile import LocalPorts, compile_table
 from outrider.pipeline.explain import explain_verdict
-from outrider.pipeline.model import EnteringMark, Hook, Packet, Reason, Verdict, WireMark, decide
+from outrider.pipeline.model import ArrivedMark, EnteringMark, Hook, Packet, Reason, Verdict, WireMark, decide
 from outrider.pipeline.table import Deliver, Enter, Side, SteeringTable, Tunnel
 
 SERVERS = ("s1", "s2")
@@ -72,7 +72,7 @@ def walk(world: World, me: VnicId, direction: Direction) -> tuple[list[str], Ver
                 packet = Packet(Hook.FROM_APPLIANCE, other, None, lane)
             case Tunnel(_, peer, number):
                 sender, server = ADDRESS[server], next(name for name, at in ADDRESS.items() if at == peer)
-                packet = Packet(Hook.FROM_TUNNEL, TUNNEL, None, None, sender, number)
+                packet = Packet(Hook.FROM_TUNNEL, TUNNEL, ArrivedMark(), None, sender, number)
             case Deliver(vnic, ifindex, way):
                 hook = Hook.FROM_GUEST if way is Direction.EGRESS else Hook.TO_GUEST
                 packet = Packet(hook, ifindex, WireMark(vnic, way))
@@ -101,5 +101,7 @@ def test_whatever_is_forged_an_unmarked_packet_passes_no_port(
     table = world.tables[server]
     for hook in (Hook.FROM_GUEST, Hook.TO_GUEST, Hook.FROM_APPLIANCE, Hook.TO_APPLIANCE, Hook.TO_TUNNEL):
         assert not decide(Packet(hook, ifindex, None, lane), table).is_pass
-    stranger = Packet(Hook.FROM_TUNNEL, TUNNEL, None, lane, "10.9.9.9", number)
+    stranger = Packet(Hook.FROM_TUNNEL, TUNNEL, ArrivedMark(), lane, "10.9.9.9", number)
     assert decide(stranger, table).is_drop
+    by_the_fabric = Packet(Hook.FROM_TUNNEL, TUNNEL, None, lane, ADDRESS["s2"], number)
+    assert decide(by_the_fabric, table).reason is Reason.NOT_UNDERLAY

@@ -93,7 +93,7 @@ class Server:
         self.stage.sh(self.name, "ip link set or-tunnel mtu 1504 up")
         self.tunnel = self.ifindex("or-tunnel")
         with self.inside():
-            self.steering.guard_tunnel(self.tunnel)
+            self.steering.guard_tunnel(self.tunnel, self.ifindex("under"))
 
     def inside(self):
         return inside(self.stage.namespace(self.name))

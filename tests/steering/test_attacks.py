@@ -4,7 +4,9 @@ import struct
 
 import pytest
 
-from outrider.domain.wire import Direction
+from outrider.domain.intent import Peer
+from outrider.domain.wire import Direction, Hop
+from outrider.domain.wire import Path as WirePath
 from outrider.steering.marks import DEFAULT_MARK_MASK, MarkFields
 from outrider.steering.trace import with_lane
 
@@ -106,19 +108,37 @@ def test_a_frame_on_its_way_into_an_appliance_that_comes_round_is_dropped(ready:
     assert ready.frames(vnic(1), "loop_ingress") == 1
 
 
-def test_forged_vxlan_from_a_guest_is_a_packet_like_any_other(ready: Server, stage: Stage):
-    """It goes its wire's way; at a host that has an address on the guests' network it meets no key of the guest's."""
+def vxlan_from(source: tuple[int, ...], target: tuple[int, ...], identifier: int, inner: bytes) -> bytes:
+    """An IPv4 packet that claims to come from another server's tunnel (RFC 7348)."""
+    body = struct.pack(">II", 0x0800_0000, identifier << 8) + inner
+    udp = struct.pack(">HHHH", 40_000, 4790, 8 + len(body), 0) + body
+    header = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, bytes(source), bytes(target))
+    total = sum(struct.unpack(">10H", header))
+    return header[:10] + struct.pack(">H", ~(total % 0xFFFF) & 0xFFFF) + header[12:] + udp
+
+
+def test_vxlan_that_a_guest_sends_in_a_peers_name_reaches_no_key(ready: Server, stage: Stage):
+    """A host takes packets for any of its addresses on any interface, so a peer's address proves nothing by itself."""
+    ready.add_tunnel(1)
+    stage.sh("s1", "ip addr add 10.9.0.254/24 dev br0")
+    stage.sh("s1", "sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.br0.rp_filter=0")
+    path = WirePath(9, (Hop("far", "s2", 5, 12),))
+    ready.apply(wire(vnic(1), ready.local_path(7, "nul", LANE)), wire(vnic(2), path), peers=(Peer("s2", "10.8.0.2"),))
+    bridge_mac = stage.sh("s1", "cat /sys/class/net/br0/address").strip()
+    guest, other = stage.station("g1", "eth0"), stage.station("g2", "eth0")
+    inner = frame(CLIENT_MAC, "02:00:00:00:01:02", b"forged")
+    for address in ((10, 8, 0, 1), (10, 9, 0, 254)):
+        packet = vxlan_from((10, 8, 0, 2), address, 25, inner)
+        guest.send(frame(GUEST_MAC, bridge_mac, packet, kind=0x0800))
+    assert other.receive(b"forged", 0.3) is None
+    assert ready.steering.drops()["not-underlay"].frames == 2
+
+
+def test_vxlan_that_a_guest_sends_in_its_own_name_reaches_no_key_either(ready: Server, stage: Stage):
     ready.add_tunnel(1)
     stage.sh("s1", "ip addr add 10.9.0.254/24 dev br0")
     bridge_mac = stage.sh("s1", "cat /sys/class/net/br0/address").strip()
-    inner = frame(GUEST_MAC, CLIENT_MAC, b"forged")
-    vxlan = struct.pack(">II", 0x0800_0000, 24 << 8) + inner
-    udp = struct.pack(">HHHH", 40_000, 4790, 8 + len(vxlan), 0) + vxlan
-    header = struct.pack(
-        ">BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, bytes((10, 9, 0, 1)), bytes((10, 9, 0, 254))
-    )
-    total = sum(struct.unpack(">10H", header))
-    header = header[:10] + struct.pack(">H", ~(total % 0xFFFF) & 0xFFFF) + header[12:]
-    stage.station("g1", "eth0").send(frame(GUEST_MAC, bridge_mac, header + udp, kind=0x0800))
+    packet = vxlan_from((10, 9, 0, 1), (10, 9, 0, 254), 24, frame(GUEST_MAC, CLIENT_MAC, b"forged"))
+    stage.station("g1", "eth0").send(frame(GUEST_MAC, bridge_mac, packet, kind=0x0800))
     assert stage.station("c200", "eth0").receive(b"forged", 0.2) is None
-    assert ready.steering.drops()["unknown-key"].frames == 1
+    assert ready.steering.drops()["not-underlay"].frames == 1

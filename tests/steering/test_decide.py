@@ -3,7 +3,7 @@
 import random
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from outrider.domain.wire import PROBE_LANE, Direction, WireState
 from outrider.pipeline import model
-from outrider.pipeline.model import EnteringMark, Hook, Packet, Reason, Verdict, WireMark
+from outrider.pipeline.model import ArrivedMark, EnteringMark, Hook, Packet, Reason, Verdict, WireMark
 from outrider.pipeline.table import (
     AppliancePort,
     Deliver,
@@ -65,6 +65,8 @@ class Bench:
             return 0
         if isinstance(packet.mark, EnteringMark):
             return FIELDS.entering
+        if isinstance(packet.mark, ArrivedMark):
+            return FIELDS.arrived
         slot, epoch = self.steering._wires.wire_place(self.wires[self.number(packet.mark)])
         if not packet.mark.is_current:
             epoch = FIELDS.next_epoch(epoch)
@@ -96,6 +98,7 @@ def bench(cache: Path) -> Iterator[Bench]:
         with inside(stage.namespace("s1")):
             steering = EbpfSteering("s1", cache_dir=cache, sizes=SMALL)
             indexes = [index for index, name in socket.if_nameindex() if name[0] in "ab"]
+            steering.guard_tunnel(indexes[7], socket.if_nametoindex("lo"))
             yield Bench(steering, indexes[:3], indexes[3:7], indexes[7])
         steering.close()
     finally:
@@ -140,6 +143,8 @@ def packets(bench: Bench) -> st.SearchStrategy[Packet]:
     marks = st.one_of(
         st.none(),
         st.just(EnteringMark()),
+        st.just(ArrivedMark()),
+        st.just(ArrivedMark()),
         st.builds(WireMark, st.integers(0, len(bench.wires) - 1).map(vnic), st.sampled_from(Direction), st.booleans()),
     )
     return st.builds(
@@ -150,7 +155,7 @@ def packets(bench: Bench) -> st.SearchStrategy[Packet]:
         st.one_of(st.none(), st.sampled_from((0, *LANES, 4095))),
         st.sampled_from((*PEERS, "10.8.0.3")),
         st.sampled_from((0, 1, 2, 3, 5, 9, 65_535, 65_536, 1 << 23)),
-    )
+    ).map(lambda packet: replace(packet, ifindex=bench.tunnel) if packet.hook is Hook.FROM_TUNNEL else packet)
 
 
 def meaning(bench: Bench, answer: Answer, table: SteeringTable) -> Verdict:
@@ -228,10 +233,12 @@ def every_branch(bench: Bench) -> tuple[SteeringTable, dict[str, tuple[Packet, R
         "foreign": (Packet(Hook.TO_APPLIANCE, port), Reason.NOT_OURS),
         "wire's mark": (Packet(Hook.TO_APPLIANCE, port, out), Reason.NOT_OURS),
         "into no appliance": (Packet(Hook.TO_APPLIANCE, path, EnteringMark()), Reason.NO_WIRE),
-        "key": (Packet(Hook.FROM_TUNNEL, wired, None, None, PEERS[0], 2), Reason.ONWARD),
-        "peer": (Packet(Hook.FROM_TUNNEL, wired, None, None, PEERS[1], 2), Reason.UNKNOWN_PEER),
-        "unknown key": (Packet(Hook.FROM_TUNNEL, wired, None, None, PEERS[0], 3), Reason.UNKNOWN_KEY),
-        "beyond": (Packet(Hook.FROM_TUNNEL, wired, None, None, PEERS[0], 65_538), Reason.UNKNOWN_KEY),
+        "key": (Packet(Hook.FROM_TUNNEL, wired, ArrivedMark(), None, PEERS[0], 2), Reason.ONWARD),
+        "peer": (Packet(Hook.FROM_TUNNEL, wired, ArrivedMark(), None, PEERS[1], 2), Reason.UNKNOWN_PEER),
+        "unknown key": (Packet(Hook.FROM_TUNNEL, wired, ArrivedMark(), None, PEERS[0], 3), Reason.UNKNOWN_KEY),
+        "beyond": (Packet(Hook.FROM_TUNNEL, wired, ArrivedMark(), None, PEERS[0], 65_538), Reason.UNKNOWN_KEY),
+        "another way": (Packet(Hook.FROM_TUNNEL, wired, None, None, PEERS[0], 2), Reason.NOT_UNDERLAY),
+        "arrived, at a port": (Packet(Hook.FROM_GUEST, path, ArrivedMark()), Reason.STALE_MARK),
         "marked": (Packet(Hook.FROM_TUNNEL, wired, EnteringMark(), None, PEERS[0], 2), Reason.LOOP),
         "out": (Packet(Hook.TO_TUNNEL, wired, EnteringMark()), Reason.OURS),
         "host's own": (Packet(Hook.TO_TUNNEL, wired), Reason.NOT_OURS),

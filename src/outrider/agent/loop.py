@@ -278,7 +278,7 @@ class AgentLoop:
         if underlay is None:
             return None
         ifindex = self._links.ensure_tunnel(TUNNEL_DEVICE, TUNNEL_UDP_PORT, self.config.guest_mtu + LANE_OVERHEAD)
-        self._steering.guard_tunnel(ifindex)
+        self._steering.guard_tunnel(ifindex, underlay.ifindex)
         return ifindex
 
     def _note_armed(self, entry: VnicPort, now: float) -> None:

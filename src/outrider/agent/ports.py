@@ -102,7 +102,9 @@ class Steering(Protocol):
         """Attach the appliance programs: from now on nothing but our frames enters it, and nothing leaves unmarked."""
         ...
 
-    def guard_tunnel(self, ifindex: int) -> None: ...
+    def guard_tunnel(self, ifindex: int, underlay: int | None = None) -> None:
+        """Only our frames leave by the tunnel, and nothing is taken from it that came by another way than ``underlay``."""
+        ...
 
     def release_port(self, ifindex: int) -> None:
         """Take our programs off a port, and nothing else."""

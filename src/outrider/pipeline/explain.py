@@ -21,6 +21,7 @@ _WORDS = {
     Reason.UNKNOWN_KEY: "dropped: tunnel identifier not in use",
     Reason.UNKNOWN_PEER: "dropped: tunnel identifier used by a server it does not belong to",
     Reason.FAILED: "dropped: the kernel could not rewrite it",
+    Reason.NOT_UNDERLAY: "dropped: came to the tunnel by another way than the underlay",
 }
 
 

@@ -44,6 +44,7 @@ class Reason(StrEnum):
     UNKNOWN_KEY = "unknown-key"
     UNKNOWN_PEER = "unknown-peer"
     FAILED = "failed"
+    NOT_UNDERLAY = "not-underlay"
 
 
 _PASSES = frozenset({Reason.MARKED, Reason.OPEN, Reason.OURS})
@@ -64,7 +65,13 @@ class EnteringMark:
     """Set by our programs (and the prover) on a frame that goes into an appliance or the tunnel."""
 
 
-Mark = WireMark | EnteringMark
+@dataclass(frozen=True, slots=True)
+class ArrivedMark:
+    """Set by the underlay's program on what came by the underlay to the tunnel. (Where no underlay is guarded, the
+    programs also take packets without it; the model is of the guarded case.)"""
+
+
+Mark = WireMark | EnteringMark | ArrivedMark
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +177,8 @@ def _from_appliance(packet: Packet, table: SteeringTable) -> Verdict:
 
 
 def _from_tunnel(packet: Packet, table: SteeringTable) -> Verdict:
-    if packet.mark is not None:
-        return Verdict(Reason.LOOP)
+    if not isinstance(packet.mark, ArrivedMark):
+        return Verdict(Reason.NOT_UNDERLAY if packet.mark is None else Reason.LOOP)
     row = next((row for row in table.keys if row.tunnel_id == packet.tunnel_id), None)
     if row is None:
         return Verdict(Reason.UNKNOWN_KEY)

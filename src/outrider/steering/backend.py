@@ -15,7 +15,7 @@ from outrider.domain.guest import VnicId
 from outrider.domain.observation import Condition, Count, WireCounters
 from outrider.domain.wire import Direction
 from outrider.pipeline.table import SteeringTable
-from outrider.steering import counting, guards, tables
+from outrider.steering import counting, guards, layout, tables
 from outrider.steering.application import Application
 from outrider.steering.attachment import Hooks, PortRefused
 from outrider.steering.build import build_programs
@@ -23,20 +23,24 @@ from outrider.steering.clsact import ClsactHooks
 from outrider.steering.guards import Guards
 from outrider.steering.marks import DEFAULT_MARK_MASK, MarkFields
 from outrider.steering.places import AppliancePlaces, WirePlaces
+from outrider.steering.records import tunnel_word
 from outrider.steering.slots import TableFull
 from outrider.steering.tables import Sizes
 from outrider.steering.tcx import TcxHooks, has_tcx
-from outrider.steering.trace import trace
+from outrider.steering.trace import Question, trace
 
 __all__ = ["EbpfSteering", "PortRefused"]
+
+DEFAULT_TUNNEL_PORT = 4790  # IANA gives it to vxlan-gpe; VXLAN itself has 4789
 
 
 class EbpfSteering:
     """The programs of one server and their tables.
 
     ``server`` names whose programs these are; ``cache_dir`` keeps the compiled object; ``mark_mask`` says which bits of
-    ``skb->mark`` are ours; ``force_clsact`` uses clsact although the kernel has tcx. Works in the network namespace it
-    is made in, and must be used there. Raises ``BuildFailed``, ``LoadFailed``, and ``ValueError`` for a bad mask.
+    ``skb->mark`` are ours; ``tunnel_port`` is the tunnel's UDP port; ``force_clsact`` uses clsact although the kernel
+    has tcx. Works in the network namespace it is made in, and must be used there. Raises ``BuildFailed``,
+    ``LoadFailed``, and ``ValueError`` for a bad mask.
     """
 
     def __init__(
@@ -45,14 +49,16 @@ class EbpfSteering:
         *,
         cache_dir: Path,
         mark_mask: int = DEFAULT_MARK_MASK,
+        tunnel_port: int = DEFAULT_TUNNEL_PORT,
         sizes: Sizes | None = None,
         force_clsact: bool = False,
     ) -> None:
         self._lock = threading.RLock()  # appliances are guarded from the threads that start them
         self._marks, self._sizes = MarkFields.of(mark_mask), sizes or Sizes()
+        self._tunnel_port = tunnel_port
         self._object = build_programs(cache_dir)
         self._hooks: Hooks = ClsactHooks() if force_clsact or not has_tcx() else TcxHooks()
-        self._tables = tables.load_tables(self._object, server, self._marks, self._sizes, self._hooks)
+        self._tables = tables.load_tables(self._object, server, self._marks, tunnel_port, self._sizes, self._hooks)
         self._wires = WirePlaces(self._tables, self._marks)
         self._appliances = AppliancePlaces(self._tables)
         self._application = Application(self._tables, self._marks, self._wires, self._appliances)
@@ -103,18 +109,24 @@ class EbpfSteering:
                     raise PortRefused(str(error)) from error
                 self._guards.guard(ifindex, guards.APPLIANCE)
 
-    def guard_tunnel(self, ifindex: int) -> None:
+    def guard_tunnel(self, ifindex: int, underlay: int | None = None) -> None:
         """Attach the tunnel programs: only our frames leave by it, and what arrives goes where its key says or nowhere.
 
-        Raises ``PortRefused``.
+        With ``underlay``, the interface that carries the tunnel, nothing is taken that came by another one: without it
+        a guest could send in a peer's name by way of the fabric. Raises ``PortRefused``.
         """
+        for number in (ifindex, underlay or ifindex):
+            self._check_range(number)
         with self._lock:
             self._guards.guard(ifindex, guards.TUNNEL)
+            if underlay is not None:
+                self._guards.guard(underlay, guards.UNDERLAY)
+                self._tables.ports.store(ifindex, tunnel_word())
 
     def release_port(self, ifindex: int) -> None:
         """Take our programs off a port of any kind, and nothing else."""
         with self._lock:
-            for kind in (guards.VNIC, guards.APPLIANCE, guards.TUNNEL):
+            for kind in (guards.VNIC, guards.APPLIANCE, guards.TUNNEL, guards.UNDERLAY):
                 self._guards.release(ifindex, kind)
             self._forget(ifindex)
 
@@ -122,6 +134,8 @@ class EbpfSteering:
         self._guards.ports.pop(ifindex, None)
         self._wires.end(ifindex)
         self._appliances.end(ifindex)
+        if 0 < ifindex < self._tables.ports.entries:
+            self._tables.ports.store(ifindex, 0)
 
     def _forget_all_but(self, existing: set[int]) -> None:
         """Give back what belonged to ports that went while no agent looked."""
@@ -164,7 +178,7 @@ class EbpfSteering:
 
     def _bring_second_instance(self) -> None:
         """A program cannot be moved on its hook without taking it off; another instance of it can come before it."""
-        beside = tables.load_beside(self._object, self._marks, self._sizes, self._tables.map_fds)
+        beside = tables.load_beside(self._object, self._marks, self._tunnel_port, self._sizes, self._tables.map_fds)
         self._tables.take_programs_of(beside)
 
     def wire_counters(self, vnic: VnicId) -> WireCounters:
@@ -203,7 +217,8 @@ class EbpfSteering:
         """
         if direction not in tuple(Direction):
             raise ValueError(f"{direction!r} is not a direction: egress or ingress")
-        return trace(self._tables, self._table, ifindex, Direction(direction), frame)
+        program = layout.FROM_GUEST if direction == Direction.EGRESS else layout.TO_GUEST
+        return trace(self._tables, self._marks, self._table, Question(program, ifindex, frame))
 
     @property
     def entering_mark(self) -> int:

@@ -11,6 +11,7 @@ from outrider.steering.tables import Tables
 VNIC = (layout.FROM_GUEST, layout.TO_GUEST)
 APPLIANCE = (layout.FROM_APPLIANCE, layout.TO_APPLIANCE)
 TUNNEL = (layout.FROM_TUNNEL, layout.TO_TUNNEL)
+UNDERLAY = (layout.FROM_UNDERLAY,)
 
 
 class Guards:

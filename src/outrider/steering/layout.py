@@ -16,7 +16,8 @@ LAYOUT_VERSION = 1
 LANES = 4096
 TUNNEL_KEYS = 65_536
 NO_LANE = 0xFFFF
-ENTERING_SLOT = 0xFFFF  # the wire slot that no wire has: the mark of frames on their way into an appliance
+ENTERING_SLOT = 0xFFFF  # a wire slot that no wire has: the mark of frames on their way into an appliance
+ARRIVED_SLOT = 0xFFFE  # another: the mark of what came by the underlay to the tunnel
 
 
 class State(IntEnum):
@@ -27,6 +28,7 @@ class State(IntEnum):
     PATH = 2
     OPEN = 3
     APPLIANCE = 4
+    TUNNEL = 5
 
 
 class Action(IntEnum):
@@ -64,7 +66,7 @@ class Field:
         return (word >> self.shift) & (self.limit - 1)
 
 
-PORT_STATE = Field("state", 0, 4, "none, hold, path, open or appliance; 0, none, passes nothing")
+PORT_STATE = Field("state", 0, 4, "see below; 0, none, passes nothing")
 PORT_AWAIT = Field("await", 4, 1, "deliver nothing to the guest before its first frame from here")
 PORT_OPENED_BY = Field("opened_by", 5, 3, "why an open wire is open: no-policy, allow, fail-open, released (from 1)")
 PORT_SLOT = Field("slot", 8, 16, "wire slot; on an appliance port, appliance port slot")
@@ -94,6 +96,7 @@ REASONS: Mapping[str, str] = {
     "unknown-key": "drop: tunnel identifier not in use, or no tunnel identifier",
     "unknown-peer": "drop: tunnel identifier used by a server it does not belong to",
     "failed": "drop: the kernel could not rewrite the packet (no memory)",
+    "not-underlay": "drop: came to the tunnel by another way than the underlay",
 }
 
 WIRE_COUNTS: Mapping[str, str] = {
@@ -202,8 +205,10 @@ SETTINGS = Record(
         ("mark_flag", "u32", "set in every mark of ours"),
         ("mark_ingress", "u32", "the direction bit"),
         ("mark_entering", "u32", "the mark of frames on their way into an appliance or the tunnel"),
+        ("mark_arrived", "u32", "the mark of what came by the underlay to the tunnel"),
         ("epoch_shift", "u32", "of the epoch"),
         ("wire_shift", "u32", "of the wire slot"),
+        ("tunnel_port", "u32", "the tunnel's UDP port"),
         ("trace", "u32[3]", "a packet whose cb[] begins so asks, and changes nothing"),
     ),
 )
@@ -267,6 +272,7 @@ class Hook(IntEnum):
     TO_APPLIANCE = 3
     FROM_TUNNEL = 4
     TO_TUNNEL = 5
+    FROM_UNDERLAY = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +292,13 @@ FROM_APPLIANCE = Program("or_from_vsa", Hook.FROM_APPLIANCE, True, "what comes o
 TO_APPLIANCE = Program("or_to_vsa", Hook.TO_APPLIANCE, False, "what is about to go into an appliance")
 FROM_TUNNEL = Program("or_from_tunnel", Hook.FROM_TUNNEL, True, "what arrives through the tunnel, unwrapped")
 TO_TUNNEL = Program("or_to_tunnel", Hook.TO_TUNNEL, False, "what is about to be wrapped and sent to another server")
-PROGRAMS = (FROM_GUEST, TO_GUEST, FROM_APPLIANCE, TO_APPLIANCE, FROM_TUNNEL, TO_TUNNEL)
+FROM_UNDERLAY = Program(
+    "or_from_under",
+    Hook.FROM_UNDERLAY,
+    True,
+    "what the underlay's interface receives: says so of what is for the tunnel",
+)
+PROGRAMS = (FROM_GUEST, TO_GUEST, FROM_APPLIANCE, TO_APPLIANCE, FROM_TUNNEL, TO_TUNNEL, FROM_UNDERLAY)
 
 
 def enumerations() -> dict[str, dict[str, int]]:

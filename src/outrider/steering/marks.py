@@ -2,13 +2,14 @@
 
 ``skb->mark`` belongs to everyone on the host, so we keep to a contiguous mask of it (by default the upper 24 bits) and
 leave the other bits alone. From its high end: one flag bit, one direction bit, the epoch, and 16 bits of wire slot.
-Wire slot 0xffff is no wire: with the flag it marks a frame on its way into an appliance or into the tunnel.
+Wire slots 0xffff and 0xfffe are no wires: with the flag they mark a frame on its way into an appliance or the tunnel,
+and a packet that came by the underlay to the tunnel.
 """
 
 from dataclasses import dataclass
 
 from outrider.domain.wire import Direction
-from outrider.steering.layout import ENTERING_SLOT
+from outrider.steering.layout import ARRIVED_SLOT, ENTERING_SLOT
 
 DEFAULT_MARK_MASK = 0xFFFF_FF00
 _WIRE_BITS = 16
@@ -56,6 +57,11 @@ class MarkFields:
     def entering(self) -> int:
         """The mark of a frame on its way into an appliance or the tunnel."""
         return self.flag | ENTERING_SLOT << self.wire_shift
+
+    @property
+    def arrived(self) -> int:
+        """The mark of what came by the underlay to the tunnel."""
+        return self.flag | ARRIVED_SLOT << self.wire_shift
 
     def of_wire(self, slot: int, epoch: int, direction: Direction) -> int:
         """The mark of a packet inspected for this wire."""

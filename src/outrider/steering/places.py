@@ -20,7 +20,7 @@ class WirePlaces:
         self._tables, self._marks = tables, marks
         self._places: dict[int, tuple[int, int]] = {}  # by ifindex: (slot, epoch)
         self._next = 0
-        self._owners: list[int] = [0] * min(tables.tenancies.entries, layout.ENTERING_SLOT)
+        self._owners: list[int] = [0] * min(tables.tenancies.entries, layout.ARRIVED_SLOT)
         for slot in range(len(self._owners)):
             self._adopt(slot)
 

@@ -74,6 +74,11 @@ def appliance_word(slot: int) -> int:
     return layout.PORT_STATE.put(State.APPLIANCE) | layout.PORT_SLOT.put(slot)
 
 
+def tunnel_word() -> int:
+    """The word of a tunnel device whose underlay is guarded."""
+    return layout.PORT_STATE.put(State.TUNNEL)
+
+
 def is_wire(word: int) -> bool:
     """True for the word of a vnic port."""
     return layout.PORT_STATE.get(word) in (State.HOLD, State.PATH, State.OPEN)

@@ -90,14 +90,16 @@ class Tables:
         syscall.close_all([*self.program_fds.values(), *self.map_fds.values()])
 
 
-def load_tables(object_path: Path, server: str, marks: MarkFields, sizes: Sizes, hooks: Hooks) -> Tables:
+def load_tables(
+    object_path: Path, server: str, marks: MarkFields, tunnel_port: int, sizes: Sizes, hooks: Hooks
+) -> Tables:
     """Load the programs, on the tables that this server's programs on its ports use already, if there are any.
 
     Raises ``LoadFailed`` when the object does not agree with ``layout`` or the kernel refuses it.
     """
     existing = _find_existing(server, hooks)
     try:
-        tables = load_beside(object_path, marks, sizes, existing)
+        tables = load_beside(object_path, marks, tunnel_port, sizes, existing)
     finally:
         syscall.close_all(existing.values())
     if not tables.is_adopted:
@@ -106,7 +108,9 @@ def load_tables(object_path: Path, server: str, marks: MarkFields, sizes: Sizes,
     return tables
 
 
-def load_beside(object_path: Path, marks: MarkFields, sizes: Sizes, existing: Mapping[str, int]) -> Tables:
+def load_beside(
+    object_path: Path, marks: MarkFields, tunnel_port: int, sizes: Sizes, existing: Mapping[str, int]
+) -> Tables:
     """Load the programs on ``existing`` tables (file descriptors by name; none: on new ones)."""
     trace = secrets.token_bytes(12)
     with open_object(object_path) as opened:
@@ -116,7 +120,7 @@ def load_beside(object_path: Path, marks: MarkFields, sizes: Sizes, existing: Ma
                 opened.reuse(name, existing[name])
             else:
                 opened.resize(name, entries)
-        opened.set_constants(_constants(marks, trace))
+        opened.set_constants(_constants(marks, tunnel_port, trace))
         loaded = opened.load(_PROGRAM_NAMES, _MAP_NAMES)
     # A program holds the tables it uses; bound to all of them, any one program leads the next agent to every table.
     for program in loaded.programs.values():
@@ -125,14 +129,16 @@ def load_beside(object_path: Path, marks: MarkFields, sizes: Sizes, existing: Ma
     return Tables(loaded, trace, bool(existing))
 
 
-def _constants(marks: MarkFields, trace: bytes) -> bytes:
+def _constants(marks: MarkFields, tunnel_port: int, trace: bytes) -> bytes:
     return layout.SETTINGS.packing.pack(
         marks.mask,
         marks.flag,
         marks.ingress,
         marks.entering,
+        marks.arrived,
         marks.epoch_shift,
         marks.wire_shift,
+        tunnel_port,
         *struct.unpack("<III", trace),
     )
 

@@ -16,6 +16,7 @@ from outrider.pipeline.model import Reason
 from outrider.pipeline.table import AppliancePort, SteeringTable
 from outrider.steering import layout, syscall
 from outrider.steering.layout import Action, Program, State
+from outrider.steering.marks import MarkFields
 from outrider.steering.tables import Tables
 
 _CONTEXT_SIZE = 192
@@ -78,20 +79,20 @@ def ask(tables: Tables, question: Question) -> Answer:
     )
 
 
-def trace(tables: Tables, table: SteeringTable, ifindex: int, direction: Direction, frame: bytes) -> list[str]:
-    """The way of ``frame`` from the vnic port on, one line for each step; assumes that every appliance lets it by."""
-    program = layout.FROM_GUEST if direction is Direction.EGRESS else layout.TO_GUEST
-    return list(_walk(tables, table, Question(program, ifindex, frame)))
+def trace(tables: Tables, marks: MarkFields, table: SteeringTable, question: Question) -> list[str]:
+    """The way of a packet from ``question`` on, one line for each step; assumes that every appliance lets it by."""
+    return list(_walk(tables, marks, {port.ifindex: port for port in table.appliance_ports}, question))
 
 
-def _walk(tables: Tables, table: SteeringTable, question: Question | None) -> Iterator[str]:
-    appliance_ports = {port.ifindex: port for port in table.appliance_ports}
+def _walk(
+    tables: Tables, marks: MarkFields, appliance_ports: Mapping[int, AppliancePort], question: Question | None
+) -> Iterator[str]:
     for _ in range(_MOST_STEPS):
         if question is None:
             return
         answer = ask(tables, question)
         yield _in_words(answer, appliance_ports)
-        question = _next_question(answer, question.frame, appliance_ports)
+        question = _next_question(answer, question.frame, marks, appliance_ports)
     yield f"still going after {_MOST_STEPS} steps"
 
 
@@ -111,7 +112,9 @@ def _in_words(answer: Answer, appliance_ports: Mapping[int, AppliancePort]) -> s
             return explain_reason(Reason(answer.reason))
 
 
-def _next_question(answer: Answer, frame: bytes, appliance_ports: Mapping[int, AppliancePort]) -> Question | None:
+def _next_question(
+    answer: Answer, frame: bytes, marks: MarkFields, appliance_ports: Mapping[int, AppliancePort]
+) -> Question | None:
     match answer.action:
         case Action.ENTER:
             return _out_of_appliance(answer, frame, appliance_ports)
@@ -119,7 +122,7 @@ def _next_question(answer: Answer, frame: bytes, appliance_ports: Mapping[int, A
             program = layout.FROM_GUEST if answer.direction is Direction.EGRESS else layout.TO_GUEST
             return Question(program, answer.ifindex, frame, answer.value)
         case Action.TUNNEL:
-            return Question(layout.FROM_TUNNEL, answer.ifindex, frame, 0, answer.peer, answer.value)
+            return Question(layout.FROM_TUNNEL, answer.ifindex, frame, marks.arrived, answer.peer, answer.value)
         case _:
             return None
 

@@ -150,14 +150,19 @@ static __always_inline struct verdict decide_from_appliance(const struct packet 
 	return onward(verdict, row_step(row));
 }
 
+/* The sender's address alone proves nothing: a host takes packets for any of its addresses on any interface, so a guest
+ * could send in a peer's name by way of the fabric (tried). Hence the underlay's program marks what arrived by it. */
 static __always_inline struct verdict decide_from_tunnel(const struct packet *packet)
 {
 	struct verdict verdict = {};
+	bool has_arrived = (packet->mark & settings.mark_mask) == settings.mark_arrived;
 	const struct step *step;
 	__u64 row;
 
-	if (is_ours(packet->mark))
+	if (!has_arrived && is_ours(packet->mark))
 		return drop(verdict, REASON_LOOP);
+	if (!has_arrived && FIELD(load_word(&ports, packet->ifindex), PORT_STATE) == PORT_TUNNEL)
+		return drop(verdict, REASON_NOT_UNDERLAY);
 	if (packet->tunnel_id >= TUNNEL_KEYS)
 		return drop(verdict, REASON_UNKNOWN_KEY);
 	row = load_word(&keys, packet->tunnel_id);

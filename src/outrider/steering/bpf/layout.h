@@ -23,6 +23,7 @@ enum hook {
 	HOOK_TO_APPLIANCE = 3,   /* tc egress of an inport or outport */
 	HOOK_FROM_TUNNEL = 4,    /* tc ingress of the tunnel device */
 	HOOK_TO_TUNNEL = 5,      /* tc egress of the tunnel device */
+	HOOK_FROM_UNDERLAY = 6,  /* tc ingress of the interface that carries the tunnel */
 };
 
 /* What a port is, as its word says. Zero, the value of every word nobody wrote, passes nothing. */
@@ -32,6 +33,7 @@ enum port_state {
 	PORT_PATH = 2,
 	PORT_OPEN = 3,
 	PORT_APPLIANCE = 4,
+	PORT_TUNNEL = 5, /* a tunnel device whose underlay is guarded */
 };
 
 enum action {
@@ -60,7 +62,8 @@ enum reason {
 	REASON_UNKNOWN_KEY = 14,
 	REASON_UNKNOWN_PEER = 15,
 	REASON_FAILED = 16,      /* the kernel refused a rewrite (no memory) */
-	REASONS = 17,
+	REASON_NOT_UNDERLAY = 17, /* came to the tunnel by another way than the underlay */
+	REASONS = 18,
 };
 
 /* One aligned 64-bit word per interface, read once per packet: DESIGN 4.2. */
@@ -182,8 +185,10 @@ struct settings {
 	__u32 mark_flag;
 	__u32 mark_ingress;
 	__u32 mark_entering;
+	__u32 mark_arrived;
 	__u32 epoch_shift;
 	__u32 wire_shift;
+	__u32 tunnel_port; /* UDP */
 	__u32 trace[3]; /* a packet whose cb[] begins so asks, and changes nothing */
 	struct vocabulary vocabulary;
 };

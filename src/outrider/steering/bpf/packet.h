@@ -54,6 +54,25 @@ static __always_inline void read_sender(struct __sk_buff *skb, struct packet *pa
 	packet->tunnel_id = key.tunnel_id;
 }
 
+/* True for a packet to the tunnel's UDP port. Of a fragmented one only the first fragment says so, and it is that
+ * fragment's mark which the kernel keeps. */
+static __always_inline bool is_to_tunnel(struct __sk_buff *skb)
+{
+	__u8 version_ihl = 0, transport = 0;
+	__u16 fragment = 0, port = 0;
+
+	if (skb->protocol != bpf_htons(ETH_P_IP))
+		return false;
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, &version_ihl, 1) || bpf_skb_load_bytes(skb, ETH_HLEN + 9, &transport, 1) ||
+	    bpf_skb_load_bytes(skb, ETH_HLEN + 6, &fragment, 2))
+		return false;
+	if (transport != IPPROTO_UDP || fragment & bpf_htons(0x1fff))
+		return false;
+	if (bpf_skb_load_bytes(skb, ETH_HLEN + (version_ihl & 0xf) * 4 + 2, &port, 2))
+		return false;
+	return bpf_ntohs(port) == settings.tunnel_port;
+}
+
 static __always_inline struct packet read_packet(struct __sk_buff *skb, enum hook hook, bool trace)
 {
 	struct packet packet = {

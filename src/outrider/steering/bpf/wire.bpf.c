@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The wires: six small programs around one decision.
+ * The wires: small programs around one decision.
  *
  *   egress   guest -> [from_guest] -> inport  appliance outport -> [from_vsa] -> [from_guest again, marked] -> fabric
  *   ingress  fabric -> [to_guest]  -> outport appliance inport  -> [from_vsa] -> [to_guest again, marked]   -> guest
@@ -61,6 +61,15 @@ SEC("tc")
 int or_to_tunnel(struct __sk_buff *skb)
 {
 	return meet(skb, HOOK_TO_TUNNEL);
+}
+
+/* Decides nothing: it only says, to or_from_tunnel, by which way a packet came. */
+SEC("tc")
+int or_from_under(struct __sk_buff *skb)
+{
+	if (is_to_tunnel(skb))
+		set_mark(skb, settings.mark_arrived);
+	return PASS_ON;
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";
