@@ -163,6 +163,9 @@ class AgentLoop:
     # -- arming
 
     def _port_appeared(self, port: PortObservation) -> None:
+        # A port that left and came back before the next look has its old number and none of our programs.
+        self._armed.discard(port.ifindex)
+        self._received_before.pop(port.ifindex, None)
         self._note_former_life(port)
         if is_armed_on_sight(port, self.config.arm_patterns):
             self._arm(port)
