@@ -122,7 +122,7 @@ def test_reordered_counts_those_that_came_after_a_later_one(order: list[int]) ->
 
 
 def test_what_was_sent_while_the_guest_was_nowhere_is_told_from_what_the_switch_lost() -> None:
-    absence = Absence("web-1", "s1", "s2", 10.0, 11.0)
+    absence = Absence("web-1", "s1", "s2", 10.0, 11.0, known=11.0)
     during = journey(0, *WAY_TO_GUEST, sent_at=10.5)
     left_during = journey(1, *WAY_TO_GUEST[:3], sent_at=10.5)
     left_after = journey(2, *WAY_TO_GUEST[:3], sent_at=11.5)
@@ -132,13 +132,22 @@ def test_what_was_sent_while_the_guest_was_nowhere_is_told_from_what_the_switch_
     assert account_phase("interim", [during, left_during, left_after], [absence]).lost_to_us == 1
 
 
+def test_what_went_to_the_old_server_before_the_fabric_knew_is_late_and_only_for_as_long_as_inspection_takes() -> None:
+    prompt = Absence("web-1", "s1", "s2", 10.0, 11.0, known=11.1)
+    held = Absence("web-1", "s1", "s2", 10.0, 11.0, known=12.0)
+    to_the_old_server = journey(0, PlaceKind.FABRIC_IN, sent_at=11.05)
+    assert locate_loss(to_the_old_server, [prompt]) == Loss(LossKind.LATE, "s1")
+    assert locate_loss(to_the_old_server, [held]).kind is LossKind.WIRE
+    assert locate_loss(journey(1, PlaceKind.FABRIC_IN, sent_at=11.2), [prompt]).kind is LossKind.WIRE
+
+
 def test_another_guests_absence_excuses_nothing() -> None:
-    absence = Absence("web-2", "s1", "s2", 10.0, 11.0)
+    absence = Absence("web-2", "s1", "s2", 10.0, 11.0, known=11.0)
     assert locate_loss(journey(0, *WAY_TO_GUEST[:3], sent_at=10.5), [absence]).kind is LossKind.PATH
 
 
 def test_an_engines_drop_stays_the_engines_during_an_absence() -> None:
-    absence = Absence("web-1", "s1", "s2", 10.0, 11.0)
+    absence = Absence("web-1", "s1", "s2", 10.0, 11.0, known=11.0)
     lost = journey(0, *WAY_TO_GUEST[:2], sent_at=10.5)
     assert locate_loss(lost, [absence]) == Loss(LossKind.ENGINE, "s1", "ips-1")
 

@@ -29,12 +29,15 @@ class LossKind(StrEnum):
 
     ENGINE = "engine"  # went into an appliance and did not come out: dropped by the engine or in its queue
     NOWHERE = "nowhere"  # while the guest existed nowhere
+    LATE = "late"  # went to the server the guest had left, before the fabric knew
     PORT_QUEUE = "port-queue"  # given to the guest's port, which did not pass it on (its queue, named)
     WIRE = "wire"  # reached the server but entered no appliance: held, being armed
     PATH = "path"  # left an appliance and did not get to the vnic port: lost by a switch
     FABRIC = "fabric"  # outside every server, or between sender and server
 
 
+# The news that a guest has arrived is inspected like all it sends. What takes longer than this was not inspection.
+NEWS_WITHIN_S = 0.3
 TO_OUR_ACCOUNT = frozenset({LossKind.WIRE, LossKind.PATH})
 
 _AFTER = {
@@ -164,11 +167,20 @@ def locate_loss(journey: Journey, absences: Iterable[Absence]) -> Loss:
     last = journey.sightings[-1] if journey.sightings else None
     at = last.at if last else journey.sent_at
     kind = _AFTER[last.place.kind] if last else LossKind.FABRIC
+    own = [absence for absence in absences if absence.guest == journey.guest]
     # An engine's drop is an engine's drop at any time. The rest of the way ends at the guest: where there is none,
     # nothing could have been delivered.
-    if kind is not LossKind.ENGINE and any(a.guest == journey.guest and a.covers(at) for a in absences):
+    if kind is not LossKind.ENGINE and any(a.covers(at) or a.covers(journey.sent_at) for a in own):
         return Loss(LossKind.NOWHERE)
+    if last and kind in TO_OUR_ACCOUNT and any(_went_to_the_old_place(journey, last, a) for a in own):
+        return Loss(LossKind.LATE, last.place.server)
     return Loss(kind, last.place.server, last.place.name) if last else Loss(kind)
+
+
+def _went_to_the_old_place(journey: Journey, last: Sighting, absence: Absence) -> bool:
+    is_news_prompt = absence.known - absence.end <= NEWS_WITHIN_S
+    is_in_time = absence.begin <= journey.sent_at <= absence.known
+    return is_news_prompt and is_in_time and last.place.server == absence.source
 
 
 def count_reordered(journeys: Iterable[Journey]) -> int:

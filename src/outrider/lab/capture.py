@@ -20,7 +20,7 @@ from outrider.lab.packetring import Frame, PacketRing
 from outrider.lab.sideprocess import SideProcess, Signals, say, serve
 
 MODULE = "outrider.lab.capture"
-_POLL_MS = 50
+_POLL_MS = 100
 _LAST_TURNS = 20  # traffic that never ends must not keep the capture from ending
 _DIRECTIONS = (Direction.INGRESS, Direction.EGRESS)
 
@@ -177,7 +177,7 @@ def record(order: dict[str, Any], signals: Signals) -> dict[str, Any]:
         poll.poll(_POLL_MS)
         for book in books.values():
             book.read()
-    # The kernel hands a block over within 10 ms: what was seen before the end is in once a whole poll brings nothing.
+    # The kernel hands a block over within 40 ms: what was seen before the end is in once a whole poll brings nothing.
     for _ in range(_LAST_TURNS):
         if not poll.poll(_POLL_MS):
             break

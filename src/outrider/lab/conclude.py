@@ -89,7 +89,9 @@ def _opened(wire: Row) -> int:
 
 def _absences(story: Story, found: Findings) -> list[Absence]:
     away = (
-        find_absence(found.captured, found.ports, guest, story.macs[guest], row["from"], row["to"])
+        find_absence(
+            found.captured, found.ports, guest, story.macs[guest], found.flows_of(guest), row["from"], row["to"]
+        )
         for guest, row in story.moves.items()
     )
     return [absence for absence in away if absence is not None]

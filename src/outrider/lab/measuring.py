@@ -45,6 +45,10 @@ class Findings:
         """The packets to and from one guest."""
         return [journey for journey in self.journeys if journey.guest == guest]
 
+    def flows_of(self, guest: str) -> frozenset[int]:
+        """The numbers of the flows to and from one guest."""
+        return frozenset(journey.packet.flow for journey in self.journeys_of(guest))
+
     def attempts_on(self, guest: str) -> list[Attempt]:
         """The attacks on one guest."""
         return [attempt for attempt in self.attempts if attempt.guest == guest]

@@ -6,7 +6,7 @@ by its outport and left by its inport, from the guest the other way round. A pac
 for its direction (an appliance that reflects) has been inspected by nobody and is ``STRAY``.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -97,11 +97,12 @@ def _at_appliance(side: Side, outgoing: bool, direction: Direction) -> PlaceKind
 
 @dataclass(frozen=True, slots=True)
 class Absence:
-    """The time in which a guest existed nowhere.
+    """The time in which a guest existed nowhere, and the moment after it until the fabric knew.
 
-    ``begin``: the last frame it was heard to send at its port on the source; ``end``: the first one at its port on
+    ``begin``: the last packet it was heard to send at its port on the source; ``end``: its first frame at its port on
     the target. Both are seen before any program of ours, so that a wire which holds a guest's first frames, and with
-    them the news of its arrival, does not pass for a guest that was away.
+    them the news of its arrival, does not pass for a guest that was away. ``known``: its first frame that left the
+    target for the fabric, once inspected; until then the fabric sends its packets to the source.
     """
 
     guest: str
@@ -109,26 +110,30 @@ class Absence:
     target: str
     begin: float
     end: float
+    known: float
 
     def covers(self, at: float) -> bool:
         """True when ``at`` lies in the absence, ends included."""
         return self.begin <= at <= self.end
 
 
-def find_absence(captured: Captured, ports: PortMap, guest: str, mac: str, source: str, target: str) -> Absence | None:
-    """When the guest with this ``mac`` was nowhere, on its way from ``source`` to ``target``; None when not heard."""
-    voices = [voice for voice in captured.voices if voice.mac == mac]
-    ends = [
-        voice.first_at
-        for voice in voices
-        if voice.port.server == target and not voice.outgoing and ports.is_vnic(voice.port)
-    ]
-    if not ends:
+def find_absence(
+    captured: Captured, ports: PortMap, guest: str, mac: str, flows: Collection[int], source: str, target: str
+) -> Absence | None:
+    """When the guest with this ``mac`` and these ``flows`` was nowhere, on its way from ``source`` to ``target``.
+
+    None when it was not heard on both.
+    """
+    here = [voice for voice in captured.voices if voice.mac == mac and voice.port.server == target]
+    arrived = [voice.first_at for voice in here if not voice.outgoing and ports.is_vnic(voice.port)]
+    known = [voice.first_at for voice in here if voice.outgoing and voice.port.name in ports.uplinks]
+    first_heard: dict[PacketId, float] = {}  # a packet is seen at its vnic port again when it comes back inspected
+    for one in captured.seen:
+        is_from_guest = one.packet.direction is Direction.EGRESS and not one.outgoing and one.packet.flow in flows
+        if is_from_guest and one.port.server == source and ports.is_vnic(one.port):
+            first_heard.setdefault(one.packet, one.at)
+    if not arrived or not first_heard:
         return None
-    end = min(ends)
-    begins = [
-        min(voice.last_at, end)
-        for voice in voices
-        if voice.port.server == source and not voice.outgoing and ports.is_vnic(voice.port)
-    ]
-    return Absence(guest, source, target, max(begins), end) if begins else None
+    end = min(arrived)
+    begin = min(max(first_heard.values()), end)
+    return Absence(guest, source, target, begin, end, max(min(known, default=end), end))

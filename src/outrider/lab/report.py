@@ -20,6 +20,7 @@ GUEST_COLOURS = ("#0d7a63", "#a3479b", "#555b66")
 LOSS_WORDS = {
     LossKind.ENGINE: "went into {at} and did not come out: dropped by its engine or its queue",
     LossKind.NOWHERE: "sent while the guest ran nowhere, between its stop on one server and its start on the other",
+    LossKind.LATE: "went to {server}, which the guest had just left: the news of its arrival was still being inspected",
     LossKind.PORT_QUEUE: "in the queue of the guest's port {at} on {server}",
     LossKind.WIRE: "reached {server} but was held there before inspection",
     LossKind.PATH: "left {at} inspected and was lost on its way to the guest's port",
