@@ -103,7 +103,7 @@ class Steering(Protocol):
         ...
 
     def guard_tunnel(self, ifindex: int, underlay: int | None = None) -> None:
-        """Only our frames leave by the tunnel, and nothing is taken from it that came by another way than ``underlay``."""
+        """Only our frames leave by the tunnel; with ``underlay``, nothing is taken that came by another interface."""
         ...
 
     def release_port(self, ifindex: int) -> None:
