@@ -3,10 +3,13 @@
 A shared machine's speed changes from second to second, so every round sends one stream over each line, one after the
 other, and only rounds are compared: each sample is a ratio within one round. Odd rounds go through the lines
 backwards, so that a machine that slows down does not favour whoever is first. Both ends run ahead of everything else on
-the machine (SCHED_FIFO) where that is allowed: under load it narrowed the quartiles of one line from ±20 to ±5 percent.
+the machine (SCHED_FIFO) where that is allowed, each on a core of its own: under load that narrowed the quartiles of one
+line from ±20 to ±5 percent. And the sender does not pace itself: with BBR, which some hosts have as their default, a
+stream over the direct line ran at half of what the line can do, and all lines looked alike.
 """
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -76,7 +79,7 @@ def measure_rates(bed: Bed, circuit: Circuit, effort: Effort) -> Mapping[Way, li
 
 def _stream(bed: Bed, line: Line, amount: Sequence[str]) -> float:
     """One stream from the guest to the client; Gbit/s as received."""
-    command = [*_ahead_of_others(), "iperf3", "-c", CLIENT_ADDRESS, "-p", str(_PORT), "-J", *amount]
+    command = [*_ahead_of_others(), "iperf3", "-c", CLIENT_ADDRESS, "-p", str(_PORT), "-J", *_tcp_options(), *amount]
     done = subprocess.run(
         inside(line.guest, command),
         env=marked_environment(bed.paths.home),
@@ -92,6 +95,15 @@ def _stream(bed: Bed, line: Line, amount: Sequence[str]) -> float:
         said = done.stdout + done.stderr
         raise LabError(f"iperf3 over the {line.way} line says: {' '.join(said.split())[-200:]}") from None
     return received / 1e9
+
+
+@cache
+def _tcp_options() -> tuple[str, ...]:
+    """For iperf3: a congestion control that takes what the line gives (tcp(7)), and a core for each end."""
+    available = Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text().split()
+    cores = sorted(os.sched_getaffinity(0))
+    pinned = ("-A", f"{cores[0]},{cores[-1]}") if len(cores) > 1 else ()
+    return ("-C", "cubic" if "cubic" in available else "reno", *pinned)
 
 
 @cache
