@@ -32,7 +32,9 @@ LONGEST_S = 600.0
 SMALL_PAYLOAD = 92
 LARGE_PAYLOAD = 1472  # 1500 less the headers of IPv4 and ICMP or UDP
 _LARGE_EVERY = 16
-_LINGER_S = 1.0  # after the last packet was sent, for those in flight
+# Packets in flight at the end are no losses: an end listens until nothing has come for a second, within bounds.
+_QUIET_S = 1.0
+_LONGEST_LINGER_S = 8.0
 _RECEIVE_BUFFER = 4 << 20
 _DIRECTIONS = (Direction.INGRESS, Direction.EGRESS)
 
@@ -230,10 +232,23 @@ def exchange(order: dict[str, Any], signals: Signals) -> dict[str, Any]:
     last = begin + order["seconds"]
     while not signals.is_hushed() and time.monotonic() < last:
         _turn(end, streams)
-    closing = time.monotonic() + _LINGER_S
-    while not signals.is_over() or time.monotonic() < closing:
-        end.receive(select.select([end.icmp, end.udp], [], [], 0.05)[0])
+    _listen_on(end, signals)
     return {"sent": end.sent, "received": end.received, "refused": end.refused}
+
+
+def _listen_on(end: _End, signals: Signals) -> None:
+    """Receive until told to end and quiet for a while, but not for ever: somebody else may be talking."""
+    quiet_since = told_at = time.monotonic()
+    while True:
+        heard = len(end.received)
+        end.receive(select.select([end.icmp, end.udp], [], [], 0.05)[0])
+        now = time.monotonic()
+        if len(end.received) > heard:
+            quiet_since = now
+        if not signals.is_over():
+            told_at = now
+        elif now - quiet_since >= _QUIET_S or now - told_at >= _LONGEST_LINGER_S:
+            return
 
 
 def _turn(end: _End, streams: Sequence[_Stream]) -> None:
