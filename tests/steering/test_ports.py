@@ -235,3 +235,55 @@ def test_nothing_reaches_a_guest_before_it_has_spoken_from_here(server: Server, 
     assert server.steering.announced(me)
     client.send(frame(CLIENT_MAC, GUEST_MAC, b"later"))
     assert guest.receive(b"later") is not None
+
+
+def test_ports_that_went_while_no_agent_looked_are_given_back(server: Server, stage: Stage):
+    me = in_place(server)
+    gone = server.ifindex("vnic1")
+    stage.sh("s1", "ip link del vnic1")
+    server.restart_agent()
+    with server.inside():
+        server.steering.guard_appliance_ports(server.ifindex("nul-in"), server.ifindex("nul-out"))
+    del server.guests[me]
+    server.apply()
+    assert server.steering._tables.ports.load(gone) == 0
+    assert server.steering._wires.ports() == []
+
+
+def test_another_incarnation_of_a_port_has_another_mark_and_counts_from_zero(server: Server, stage: Stage):
+    me = in_place(server)
+    assert talk(stage) == (3, 3)
+    port = server.ifindex("vnic1")
+    before = server.steering._wires.wire_place(port)
+    with server.inside():
+        server.steering.release_port(port)
+        server.steering.arm(port)
+    assert server.steering._wires.wire_place(port) != before
+    assert server.frames(me, "first_egress") == 0
+    guest, client = stage.station("g1", "eth0"), stage.station("c200", "eth0")
+    guest.send(frame(GUEST_MAC, CLIENT_MAC, b"unknown yet"))
+    assert client.receive(b"unknown yet", 0.2) is None, "held until the next table"
+
+
+def test_more_ports_than_there_are_slots_are_refused(stage: Stage, cache: Path):
+    from outrider.steering.backend import EbpfSteering
+    from outrider.steering.tables import Sizes
+
+    stage.pair(("s1", "one"), ("s1", "two"))
+    with inside(stage.namespace("s1")):
+        steering = EbpfSteering("s1", cache_dir=cache, sizes=Sizes(1 << 12, 1, 1, 16, 16))
+        steering.arm(stage.ifindex("s1", "one"))
+        with pytest.raises(PortRefused, match="all 1 wire slots of this server are in use"):
+            steering.arm(stage.ifindex("s1", "two"))
+        with pytest.raises(PortRefused, match="all 1 appliance port slots of this server are in use"):
+            steering.guard_appliance_ports(stage.ifindex("s1", "two"), stage.ifindex("s1", "one"))
+        steering.close()
+
+
+def test_mounting_and_unmounting_bpffs_changes_nothing(server: Server, stage: Stage):
+    in_place(server)
+    stage.sh("s1", "unshare -m sh -c 'mkdir -p /run/ora-bpf && mount -t bpf bpf /run/ora-bpf && umount /run/ora-bpf'")
+    stage.sh("s1", "rmdir /run/ora-bpf")
+    with server.inside():
+        assert server.steering.verify() == []
+    assert talk(stage) == (3, 3)
