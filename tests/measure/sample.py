@@ -1,8 +1,6 @@
 """A made-up demo result, as rich as a real one."""
 
-from outrider.lab.accounting import Loss, LossKind, PhaseAccount
-from outrider.lab.attack import AttackAccount
-from outrider.lab.result import (
+from outrider.lab.demo.result import (
     AttackTry,
     DemoResult,
     Moment,
@@ -13,6 +11,8 @@ from outrider.lab.result import (
     Spot,
     Stage,
 )
+from outrider.lab.measure.accounting import Loss, LossKind, PhaseAccount
+from outrider.lab.measure.attack import AttackAccount
 
 OLD, NEW, OTHER = "suricata-ips-s1-1", "suricata-ips-s2-1", "suricata-ips-s3-1"
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outrider.domain.wire import Direction
-from outrider.lab.accounting import (
+from outrider.lab.measure.accounting import (
     Journey,
     Loss,
     LossKind,
@@ -17,9 +17,9 @@ from outrider.lab.accounting import (
     cut_phases,
     locate_loss,
 )
-from outrider.lab.packetid import PacketId
-from outrider.lab.places import Absence, Place, PlaceKind, Sighting
-from outrider.lab.traffic import Flow, FlowKind, Received, Sent, TrafficLog
+from outrider.lab.measure.packetid import PacketId
+from outrider.lab.measure.places import Absence, Place, PlaceKind, Sighting
+from outrider.lab.measure.traffic import Flow, FlowKind, Received, Sent, TrafficLog
 
 WAY_TO_GUEST = (PlaceKind.FABRIC_IN, PlaceKind.ENTERED, PlaceKind.LEFT, PlaceKind.TO_GUEST)
 WAY_FROM_GUEST = (PlaceKind.FROM_GUEST, PlaceKind.ENTERED, PlaceKind.LEFT, PlaceKind.FROM_GUEST, PlaceKind.FABRIC_OUT)

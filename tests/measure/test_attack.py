@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from stations import Machine, cable, machine_maker
 
-from outrider.lab.attack import AttackAccount, Attacker, Attempt, account_attacks
-from outrider.lab.capture import Capture
-from outrider.lab.packetid import Run
-from outrider.lab.places import PortMap
+from outrider.lab.measure.attack import AttackAccount, Attacker, Attempt, account_attacks
+from outrider.lab.measure.capture import Capture
+from outrider.lab.measure.packetid import Run
+from outrider.lab.measure.places import PortMap
 
 
 def attempt(number: int, *, sent: bool = True, answered: bool = False, harmless: bool = True) -> Attempt:

@@ -13,11 +13,11 @@ import pytest
 from stations import Machine, cable, machine_maker
 
 from outrider.domain.wire import Direction
-from outrider.lab.accounting import LossKind, PhaseAccount, account_phase, assemble_journeys
-from outrider.lab.capture import Capture, Captured
-from outrider.lab.packetid import Run
-from outrider.lab.places import PortMap, Side
-from outrider.lab.traffic import Flow, FlowKind, Traffic, TrafficLog
+from outrider.lab.measure.accounting import LossKind, PhaseAccount, account_phase, assemble_journeys
+from outrider.lab.measure.capture import Capture, Captured
+from outrider.lab.measure.packetid import Run
+from outrider.lab.measure.places import PortMap, Side
+from outrider.lab.measure.traffic import Flow, FlowKind, Traffic, TrafficLog
 
 pytestmark = pytest.mark.system
 

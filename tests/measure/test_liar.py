@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from outrider.lab.demo import FIRST, HOMES, TARGET, Demo, DemoPlan
+from outrider.lab.demo.demo import FIRST, HOMES, TARGET, Demo, DemoPlan
+from outrider.lab.demo.narration import Narrator
+from outrider.lab.demo.result import to_json
+from outrider.lab.demo.watch import Row
 from outrider.lab.lab import CONTAINER, Lab
-from outrider.lab.narration import Narrator
-from outrider.lab.result import to_json
-from outrider.lab.watch import Row
 
 pytestmark = pytest.mark.system
 

@@ -5,8 +5,8 @@ import re
 
 from sample import sample_result
 
-from outrider.lab.report import render_report
-from outrider.lab.result import DemoResult, to_json
+from outrider.lab.demo.report import render_report
+from outrider.lab.demo.result import DemoResult, to_json
 
 
 def test_the_report_of_a_good_demo_says_so_and_names_everything() -> None:

@@ -13,12 +13,12 @@ from typing import Any
 
 from outrider.cli.demo import RunningClient
 from outrider.domain.appliance import ApplianceClass, ApplianceFormat
-from outrider.lab.accounting import TO_OUR_ACCOUNT, Journey, LossKind, locate_loss
-from outrider.lab.attack import Attempt
 from outrider.lab.commands import AGENT, CONTROLLER
 from outrider.lab.lab import Lab
-from outrider.lab.measuring import Findings, Instruments, Station
-from outrider.lab.places import Absence, PlaceKind
+from outrider.lab.measure.accounting import TO_OUR_ACCOUNT, Journey, LossKind, locate_loss
+from outrider.lab.measure.attack import Attempt
+from outrider.lab.measure.instruments import Findings, Instruments, Station
+from outrider.lab.measure.places import Absence, PlaceKind
 from outrider.lab.server import start_agent, start_controller
 from outrider.manifests.convert import to_manifest
 from outrider.manifests.read import read_paths

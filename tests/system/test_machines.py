@@ -1,4 +1,4 @@
-"""The main job on real virtual machines: live migration under libvirt, Suricata in VMs, traffic and attack throughout."""
+"""The main job on real virtual machines: live migration under libvirt, Suricata in VMs, traffic and attack."""
 
 import threading
 from collections.abc import Iterator

@@ -20,15 +20,15 @@ from outrider.cli.places import cache_dir
 from outrider.cli.privilege import require_root
 from outrider.domain.appliance import ApplianceClass, ApplianceFormat
 from outrider.lab.commands import AGENT, CONTROLLER
-from outrider.lab.demo import Demo, DemoPlan
+from outrider.lab.demo.demo import Demo, DemoPlan
+from outrider.lab.demo.narration import Narrator
+from outrider.lab.demo.report import render_report
+from outrider.lab.demo.result import DemoResult, to_json
+from outrider.lab.demo.summary import print_summary
+from outrider.lab.demo.watch import DemoFailed, Row
 from outrider.lab.lab import CONTAINER, VM, Lab
-from outrider.lab.narration import Narrator
 from outrider.lab.paths import LabError
 from outrider.lab.processes import is_alive
-from outrider.lab.report import render_report
-from outrider.lab.result import DemoResult, to_json
-from outrider.lab.summary import print_summary
-from outrider.lab.watch import DemoFailed, Row
 from outrider.manifests.convert import to_manifest
 from outrider.manifests.problems import ManifestError
 from outrider.manifests.read import read_paths

@@ -7,5 +7,6 @@ real ones, only the servers are small. ``lab.Lab`` is the way in; one file per n
 - ``holder``, ``processes``: namespaces and the processes in them, found again after any crash
 - ``fabric``, ``server``, ``libvirt_daemon``: the switch, the servers, each server's own libvirt
 - ``container``, ``machine``: the two formats of guests; ``arming``: the hook's request on behalf of a container
+- ``measure``: instruments that know nothing of Outrider; ``demo``: the main job, shown; ``bench``: measurements
 - ``remains``: what a lab left behind, and sweeping it away
 """

@@ -13,7 +13,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -29,16 +29,24 @@ _WARM_UP_BYTES = "20M"
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much to measure: rounds, and what one stream sends, as iperf3 says it (``-t SECONDS`` or ``-n BYTES``)."""
+    """How much to measure: rounds, and what one stream sends, as iperf3 says it (``-t SECONDS`` or ``-n BYTES``).
+
+    ``ahead_of_others``: both ends take precedence over everything, which an engine in between could not bear.
+    """
 
     rounds: int
     amount: tuple[str, str]
+    ahead_of_others: bool = True
+
+    def command(self, *arguments: str) -> list[str]:
+        """iperf3 as this effort runs it."""
+        return [*(_ahead_of_others() if self.ahead_of_others else ()), "iperf3", *arguments]
 
 
 # Many short rounds rather than few long ones: what disturbs a round then disturbs few.
 CAREFUL = Effort(31, ("-n", "300M"))
 QUICK = Effort(7, ("-n", "300M"))
-CAREFUL_ENGINE = Effort(7, ("-n", "200M"))
+CAREFUL_ENGINE = Effort(7, ("-n", "200M"), ahead_of_others=False)
 
 _RATIOS = {
     "tcp_local_over_direct": (Way.LOCAL, Way.DIRECT),
@@ -67,19 +75,19 @@ def measure_streams(
 def measure_rates(bed: Bed, circuit: Circuit, effort: Effort) -> Mapping[Way, list[float]]:
     """Gbit/s of each line of the circuit in each round."""
     rates: dict[Way, list[float]] = {way: [] for way in circuit.lines}
-    with _listening(bed, circuit):
+    with _listening(bed, circuit, effort):
         for line in circuit.lines.values():
-            _stream(bed, line, ("-n", _WARM_UP_BYTES))
+            _stream(bed, line, replace(effort, amount=("-n", _WARM_UP_BYTES)))
         for number in range(effort.rounds):
             lines = list(circuit.lines.values())
             for line in reversed(lines) if number % 2 else lines:
-                rates[line.way].append(_stream(bed, line, effort.amount))
+                rates[line.way].append(_stream(bed, line, effort))
     return rates
 
 
-def _stream(bed: Bed, line: Line, amount: Sequence[str]) -> float:
+def _stream(bed: Bed, line: Line, effort: Effort) -> float:
     """One stream from the guest to the client; Gbit/s as received."""
-    command = [*_ahead_of_others(), "iperf3", "-c", CLIENT_ADDRESS, "-p", str(_PORT), "-J", *_tcp_options(), *amount]
+    command = effort.command("-c", CLIENT_ADDRESS, "-p", str(_PORT), "-J", *_tcp_options(), *effort.amount)
     done = subprocess.run(
         inside(line.guest, command),
         env=marked_environment(bed.paths.home),
@@ -116,10 +124,10 @@ def _ahead_of_others() -> tuple[str, ...]:
 
 
 @contextmanager
-def _listening(bed: Bed, circuit: Circuit) -> Iterator[None]:
+def _listening(bed: Bed, circuit: Circuit, effort: Effort) -> Iterator[None]:
     """An iperf3 server at the client."""
     log = bed.paths.log("iperf3")
-    command = [*_ahead_of_others(), "iperf3", "-s", "-B", CLIENT_ADDRESS, "-p", str(_PORT), "--forceflush"]
+    command = effort.command("-s", "-B", CLIENT_ADDRESS, "-p", str(_PORT), "--forceflush")
     daemon = start_daemon(command, bed.paths.home, log, circuit.client)
     try:
         wait_until(lambda: "listening" in log.read_text(errors="replace"), 5.0, "iperf3 listening")

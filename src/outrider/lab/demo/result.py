@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from outrider.lab.accounting import Loss, PhaseAccount
-from outrider.lab.attack import AttackAccount
+from outrider.lab.measure.accounting import Loss, PhaseAccount
+from outrider.lab.measure.attack import AttackAccount
 
 STEPS = (
     "arrival_seen",

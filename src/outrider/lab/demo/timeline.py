@@ -7,7 +7,7 @@ to the other the stream was switched. Uninspected packets would stand on top in 
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from outrider.lab.result import AttackTry, MoveTimes, PhaseResult, RateSeries
+from outrider.lab.demo.result import AttackTry, MoveTimes, PhaseResult, RateSeries
 
 _WIDTH, _HEIGHT = 1080, 330
 _LEFT, _RIGHT = 58, 20

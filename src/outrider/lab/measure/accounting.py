@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from outrider.domain.wire import Direction
-from outrider.lab.packetid import PacketId
-from outrider.lab.places import Absence, PlaceKind, Sighting
-from outrider.lab.traffic import Flow, FlowKind, Received, TrafficLog
+from outrider.lab.measure.packetid import PacketId
+from outrider.lab.measure.places import Absence, PlaceKind, Sighting
+from outrider.lab.measure.traffic import Flow, FlowKind, Received, TrafficLog
 
 
 class LossKind(StrEnum):

@@ -8,7 +8,7 @@ that the direction from the guest is measured whether or not anything reached it
 Rates are steady, counts and times are bounded, and everything is bound to one network namespace. Most packets are
 small; every sixteenth is as large as the guest's MTU allows, since a tunnel that is too narrow loses only those.
 
-Run as ``python -m outrider.lab.traffic`` by ``SideProcess``.
+Run as ``python -m outrider.lab.measure.traffic`` by ``SideProcess``.
 """
 
 import select
@@ -22,11 +22,11 @@ from enum import StrEnum
 from typing import Any
 
 from outrider.domain.wire import Direction
+from outrider.lab.measure.packetid import PacketId, Run
+from outrider.lab.measure.sideprocess import SideProcess, Signals, say, serve
 from outrider.lab.netns_socket import open_socket_in
-from outrider.lab.packetid import PacketId, Run
-from outrider.lab.sideprocess import SideProcess, Signals, say, serve
 
-MODULE = "outrider.lab.traffic"
+MODULE = "outrider.lab.measure.traffic"
 UDP_PORT = 7007
 LONGEST_S = 600.0
 SMALL_PAYLOAD = 92

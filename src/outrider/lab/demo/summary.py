@@ -4,10 +4,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from outrider.lab.accounting import PhaseAccount
-from outrider.lab.attack import AttackAccount
-from outrider.lab.report import duration_words, loss_words, step_rows
-from outrider.lab.result import DemoResult, losses_json
+from outrider.lab.demo.report import duration_words, loss_words, step_rows
+from outrider.lab.demo.result import DemoResult, losses_json
+from outrider.lab.measure.accounting import PhaseAccount
+from outrider.lab.measure.attack import AttackAccount
 
 _PHASES_EXPLAINED = (
     "before: until {guest} ran on its new server; interim: its packets go back to the appliance it had; "

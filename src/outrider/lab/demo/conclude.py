@@ -3,12 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from outrider.lab.accounting import Journey, account_phase, cut_phases
-from outrider.lab.attack import account_attacks
-from outrider.lab.measuring import Findings
-from outrider.lab.narration import Narrator
-from outrider.lab.places import Absence, find_absence
-from outrider.lab.result import (
+from outrider.lab.demo.narration import Narrator
+from outrider.lab.demo.result import (
     AttackTry,
     DemoResult,
     MoveTimes,
@@ -17,7 +13,11 @@ from outrider.lab.result import (
     SecondGuest,
     Stage,
 )
-from outrider.lab.watch import Row
+from outrider.lab.demo.watch import Row
+from outrider.lab.measure.accounting import Journey, account_phase, cut_phases
+from outrider.lab.measure.attack import account_attacks
+from outrider.lab.measure.instruments import Findings
+from outrider.lab.measure.places import Absence, find_absence
 
 PHASES = ("before", "interim", "after")
 _BIN_S = 0.25

@@ -7,7 +7,7 @@ to the appliance that inspects it, so that a line crossing from one server to an
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from outrider.lab.result import Spot, Stage
+from outrider.lab.demo.result import Spot, Stage
 
 _BOX_W, _BOX_H, _GAP = 188, 158, 22
 _MARGIN, _TOP = 12, 10

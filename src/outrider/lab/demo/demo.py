@@ -2,7 +2,7 @@
 
 The demo does what a user would do, by the same ways: it brings up a lab, applies manifests, starts guests and
 migrates them, and reads what the product says of itself from its API. What it *proves* comes from instruments that
-know nothing of the product (``measuring``). It ends by taking everything down and looking for what is left.
+know nothing of the product (``lab.measure``). It ends by taking everything down and looking for what is left.
 """
 
 import os
@@ -14,15 +14,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from outrider.lab.attack import Attempt
-from outrider.lab.conclude import Story, conclude
+from outrider.lab.demo.conclude import Story, conclude
+from outrider.lab.demo.narration import Narrator
+from outrider.lab.demo.result import DemoResult, Spot, Stage
+from outrider.lab.demo.watch import DemoFailed, Look, Product, Row, Watch
 from outrider.lab.lab import CONTAINER, Lab
-from outrider.lab.measuring import Instruments, Station
-from outrider.lab.narration import Narrator
+from outrider.lab.measure.attack import Attempt
+from outrider.lab.measure.instruments import Instruments, Station
+from outrider.lab.measure.sideprocess import MeasuringFailed
 from outrider.lab.paths import LabError
-from outrider.lab.result import DemoResult, Spot, Stage
-from outrider.lab.sideprocess import MeasuringFailed
-from outrider.lab.watch import DemoFailed, Look, Product, Row, Watch
 
 SERVERS = ("s1", "s2", "s3")
 FIRST, SECOND, CLIENT = "web-1", "web-2", "client"

@@ -9,13 +9,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from outrider.appliances.ports import AppliancePorts
-from outrider.lab.accounting import Journey, assemble_journeys
-from outrider.lab.attack import Attacker, Attempt
-from outrider.lab.capture import Capture, Captured
-from outrider.lab.packetid import Run
-from outrider.lab.places import PortMap, Side
-from outrider.lab.sideprocess import Heard
-from outrider.lab.traffic import Flow, FlowKind, Traffic, TrafficLog
+from outrider.lab.measure.accounting import Journey, assemble_journeys
+from outrider.lab.measure.attack import Attacker, Attempt
+from outrider.lab.measure.capture import Capture, Captured
+from outrider.lab.measure.packetid import Run
+from outrider.lab.measure.places import PortMap, Side
+from outrider.lab.measure.sideprocess import Heard
+from outrider.lab.measure.traffic import Flow, FlowKind, Traffic, TrafficLog
 
 UPLINK = "fab0"  # a server's cable to the fabric
 # Said of by their names: what passes them also passes a port that counts, and a migration floods some of them.

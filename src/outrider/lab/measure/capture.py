@@ -5,7 +5,7 @@ when it was seen on which port and going which way. It decides nothing: which po
 that means for a packet, is for ``accounting`` to say. It also notes when each port first and last heard a station
 (``Voice``): a guest that has moved is first heard at its new port.
 
-Run as ``python -m outrider.lab.capture`` by ``SideProcess``.
+Run as ``python -m outrider.lab.measure.capture`` by ``SideProcess``.
 """
 
 import select
@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from outrider.domain.wire import Direction
-from outrider.lab.packetid import PacketId, Run
-from outrider.lab.packetring import Frame, PacketRing
-from outrider.lab.sideprocess import SideProcess, Signals, say, serve
+from outrider.lab.measure.packetid import PacketId, Run
+from outrider.lab.measure.packetring import Frame, PacketRing
+from outrider.lab.measure.sideprocess import SideProcess, Signals, say, serve
 
-MODULE = "outrider.lab.capture"
+MODULE = "outrider.lab.measure.capture"
 _POLL_MS = 100
 _LAST_TURNS = 20  # traffic that never ends must not keep the capture from ending
 _DIRECTIONS = (Direction.INGRESS, Direction.EGRESS)

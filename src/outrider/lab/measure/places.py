@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from outrider.domain.wire import Direction
-from outrider.lab.capture import Captured, Port, Seen
-from outrider.lab.packetid import PacketId
+from outrider.lab.measure.capture import Captured, Port, Seen
+from outrider.lab.measure.packetid import PacketId
 
 
 class PlaceKind(StrEnum):

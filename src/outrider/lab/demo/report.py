@@ -9,10 +9,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from outrider.lab.accounting import LossKind
-from outrider.lab.result import STEPS, DemoResult, MoveTimes, losses_json
-from outrider.lab.timeline import STEP_WORDS, draw_timeline
-from outrider.lab.topology import draw_stage
+from outrider.lab.demo.result import STEPS, DemoResult, MoveTimes, losses_json
+from outrider.lab.demo.timeline import STEP_WORDS, draw_timeline
+from outrider.lab.demo.topology import draw_stage
+from outrider.lab.measure.accounting import LossKind
 
 APPLIANCE_COLOURS = ("#3b76d6", "#e39a1f", "#7b61c9", "#4aa3a2", "#8a8f98")
 GUEST_COLOURS = ("#0d7a63", "#a3479b", "#555b66")
@@ -65,7 +65,7 @@ def step_rows(moves: Sequence[MoveTimes]) -> list[dict[str, Any]]:
 def render_report(result: DemoResult) -> str:
     """The whole HTML text."""
     environment = Environment(
-        loader=PackageLoader("outrider.lab"), autoescape=select_autoescape(default=True), undefined=StrictUndefined
+        loader=PackageLoader("outrider.lab.demo"), autoescape=select_autoescape(default=True), undefined=StrictUndefined
     )
     environment.filters["duration"] = duration_words
     environment.filters["loss_words"] = loss_words

@@ -13,7 +13,7 @@ from typing import Literal
 from rich.console import Console
 from rich.markup import escape
 
-from outrider.lab.result import Moment
+from outrider.lab.demo.result import Moment
 
 Tone = Literal["step", "fact", "good", "bad"]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from outrider.lab.narration import Narrator, Tone
+from outrider.lab.demo.narration import Narrator, Tone
 
 Row = Mapping[str, Any]
 KINDS = ("appliances", "wires", "moves")

@@ -5,7 +5,7 @@ were sent and the harmless request of the same moment was answered: an attack th
 proves nothing. Whether an attempt was blocked is said twice: no answer came, and the capture saw none of its bytes
 given to any guest's port.
 
-Run as ``python -m outrider.lab.attack`` by ``SideProcess``.
+Run as ``python -m outrider.lab.measure.attack`` by ``SideProcess``.
 """
 
 import socket
@@ -16,11 +16,11 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from outrider.lab.measure.packetid import Run
+from outrider.lab.measure.sideprocess import Heard, SideProcess, Signals, say, serve
 from outrider.lab.netns_socket import open_socket_in
-from outrider.lab.packetid import Run
-from outrider.lab.sideprocess import Heard, SideProcess, Signals, say, serve
 
-MODULE = "outrider.lab.attack"
+MODULE = "outrider.lab.measure.attack"
 HTTP_PORT = 80
 _ANSWER_WITHIN_S = 1.0
 _MOST_ATTEMPTS = 2000
