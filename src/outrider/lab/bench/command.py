@@ -1,6 +1,7 @@
 """``outrider bench [NAME…] [--quick] [--json FILE]``."""
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -40,6 +41,7 @@ def bench(
     if json_file and not os.access(json_file.absolute().parent, os.W_OK):
         return _refuse(f"cannot write {json_file}: its folder is not one that can be written to", _USAGE)
     cache_dir = Path(os.environ.get("OUTRIDER_CACHE", DEFAULT_CACHE))
+    signal.signal(signal.SIGTERM, _interrupt)
     outcomes = _run(chosen, quick, cache_dir)
     # Piped into something, a row must stay a row.
     console = Console(width=None if sys.stdout.isatty() else 180)
@@ -48,6 +50,11 @@ def bench(
     if json_file:
         write_json(json_file, outcomes)
     return _FAILED if any(outcome.problem for outcome in outcomes) else 0
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    """SIGTERM ends the bench as Ctrl-C does: with everything taken down."""
+    raise KeyboardInterrupt
 
 
 def _run(chosen: Sequence[tuple[Rig, Sequence[str]]], quick: bool, cache_dir: Path) -> list[Outcome]:
