@@ -54,21 +54,30 @@ static __always_inline void read_sender(struct __sk_buff *skb, struct packet *pa
 	packet->tunnel_id = key.tunnel_id;
 }
 
+struct ipv4_udp {
+	__u8 version_ihl, tos;
+	__be16 length, id, fragment;
+	__u8 ttl, protocol;
+	__be16 check;
+	__be32 source, target;
+	__be16 source_port, target_port; /* where they are when the header has no options */
+};
+
 /* True for a packet to the tunnel's UDP port. Of a fragmented one only the first fragment says so, and it is that
- * fragment's mark which the kernel keeps. */
+ * fragment's mark which the kernel keeps. One read for all packets but those with IP options: this runs for everything
+ * that the underlay receives. */
 static __always_inline bool is_to_tunnel(struct __sk_buff *skb)
 {
-	__u8 version_ihl = 0, transport = 0;
-	__u16 fragment = 0, port = 0;
+	struct ipv4_udp head;
+	__be16 port;
 
-	if (skb->protocol != bpf_htons(ETH_P_IP))
+	if (skb->protocol != bpf_htons(ETH_P_IP) || bpf_skb_load_bytes(skb, ETH_HLEN, &head, sizeof(head)))
 		return false;
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &version_ihl, 1) || bpf_skb_load_bytes(skb, ETH_HLEN + 9, &transport, 1) ||
-	    bpf_skb_load_bytes(skb, ETH_HLEN + 6, &fragment, 2))
+	if (head.protocol != IPPROTO_UDP || head.fragment & bpf_htons(0x1fff))
 		return false;
-	if (transport != IPPROTO_UDP || fragment & bpf_htons(0x1fff))
-		return false;
-	if (bpf_skb_load_bytes(skb, ETH_HLEN + (version_ihl & 0xf) * 4 + 2, &port, 2))
+	port = head.target_port;
+	if (head.version_ihl != 0x45 &&
+	    bpf_skb_load_bytes(skb, ETH_HLEN + (head.version_ihl & 0xf) * 4 + 2, &port, sizeof(port)))
 		return false;
 	return bpf_ntohs(port) == settings.tunnel_port;
 }
