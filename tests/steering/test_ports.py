@@ -81,7 +81,7 @@ def test_an_agents_restart_in_a_running_flood_loses_no_packet(any_server: Server
     received = 0
     while client.receive(b"flood", 0.2):
         received += 1
-    assert sent > 300
+    assert sent > 100, "a flood, however slow the machine"
     assert received == sent
     assert any_server.frames(me, "first_egress") == any_server.frames(me, "passed_egress") == sent
 

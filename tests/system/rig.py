@@ -157,15 +157,20 @@ def absences_of(findings: Findings) -> list[Absence]:
     Frames are seen at the port before any program of ours, so that a wire which holds does not pass for an absence.
     """
     spoken: dict[str, list[tuple[float, str]]] = {}
+    sent_on: dict[tuple[str, str], list[float]] = {}
     for journey in findings.journeys:
         for sighting in journey.sightings:
             if sighting.place.kind is PlaceKind.FROM_GUEST:
                 spoken.setdefault(journey.guest, []).append((sighting.at, sighting.place.server))
+            if sighting.place.kind is PlaceKind.FABRIC_OUT:
+                sent_on.setdefault((journey.guest, sighting.place.server), []).append(sighting.at)
     return [
-        Absence(guest, before[1], after[1], before[0], after[0])
+        Absence(
+            guest, left, came, begin, end, min((at for at in sent_on.get((guest, came), []) if at >= end), default=end)
+        )
         for guest, times in spoken.items()
-        for before, after in pairwise(sorted(times))
-        if before[1] != after[1]
+        for (begin, left), (end, came) in pairwise(sorted(times))
+        if left != came
     ]
 
 
