@@ -94,6 +94,7 @@ class AgentLoop:
         self._received_before: dict[int, int] = {}  # by ifindex: frames a port had received in a former life
         self._applied = _Applied(session.intent)
         self._look = asyncio.Event()
+        self._guarded_tunnel: tuple[int, int] | None = None
         self._trouble: str | None = None
         self._verified_at = time.monotonic()
         self._released = files.released()
@@ -263,8 +264,6 @@ class AgentLoop:
             for wanted in intent.appliances
             if (pair := self._appliances.ports(wanted.name)) is not None
         }
-        for pair in pairs.values():
-            self._steering.guard_appliance_ports(*pair)
         local = LocalPorts({entry.vnic: entry.port.ifindex for entry in found}, pairs, tunnel)
         table: SteeringTable = compile_table(intent, local, self._released)
         self._steering.apply(table)
@@ -277,11 +276,19 @@ class AgentLoop:
         self._applied = _Applied(intent, found, table)
 
     def _ensure_tunnel(self, ports: Mapping[str, PortObservation]) -> int | None:
+        """The tunnel device's ifindex, the device made and guarded where it is not; None without an underlay."""
         underlay = ports.get(self.config.tunnel_interface)
         if underlay is None:
             return None
-        ifindex = self._links.ensure_tunnel(TUNNEL_DEVICE, TUNNEL_UDP_PORT, self.config.guest_mtu + LANE_OVERHEAD)
-        self._steering.guard_tunnel(ifindex, underlay.ifindex)
+        mtu = self.config.guest_mtu + LANE_OVERHEAD
+        device = ports.get(TUNNEL_DEVICE)
+        if device is not None and device.up and device.mtu == mtu:
+            ifindex = device.ifindex
+        else:
+            ifindex = self._links.ensure_tunnel(TUNNEL_DEVICE, TUNNEL_UDP_PORT, mtu)
+        if self._guarded_tunnel != (ifindex, underlay.ifindex):
+            self._steering.guard_tunnel(ifindex, underlay.ifindex)
+            self._guarded_tunnel = ifindex, underlay.ifindex
         return ifindex
 
     def _note_armed(self, entry: VnicPort, now: float) -> None:

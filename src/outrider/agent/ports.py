@@ -80,7 +80,7 @@ class Appliances(Protocol):
     def snapshot(self) -> Sequence[ApplianceObservation]: ...
 
     def ports(self, appliance: str) -> tuple[int, int] | None:
-        """(ifindex of the inport, of the outport), once they exist."""
+        """(ifindex of the inport, of the outport), once they exist and are guarded by ``Steering``'s programs."""
         ...
 
 
