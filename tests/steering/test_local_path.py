@@ -3,6 +3,7 @@
 import pytest
 
 from outrider.domain.wire import WireState
+from outrider.steering.arrays import MappedWords
 
 from .servers import CLIENT_MAC, GUEST_MAC, Server, talk, wire
 from .stage import Stage, frame
@@ -48,3 +49,38 @@ def test_an_open_wire_passes_and_counts(ready: Server, stage: Stage):
     assert talk(stage) == (3, 3)
     assert ready.frames(ready.me, "opened_egress") == ready.frames(ready.me, "first_egress") == 3
     assert ready.frames(ready.me, "passed_egress") == 0
+
+
+def test_the_returns_of_a_path_that_failed_are_gone_before_anything_else_is_written(ready: Server, stage: Stage):
+    ready.add_appliance("two")
+    ready.apply(wire(ready.me, ready.local_path(7, "nul", 101)))
+    written: list[str] = []
+    tables = ready.steering._tables
+    for name, words in (("lanes", tables.lanes), ("ports", tables.ports)):
+        _record_stores(name, words, written)
+    ready.apply(wire(ready.me, ready.local_path(8, "two", 101)))
+    assert written[:2] == ["lanes=0", "lanes=0"], "path 7 was active and is not wanted any more: it has failed"
+    assert written[2:] == ["lanes", "lanes", "ports"]
+    assert talk(stage) == (3, 3)
+
+
+def test_a_handover_keeps_the_former_returns_until_after_the_switch(ready: Server, stage: Stage):
+    ready.add_appliance("two")
+    seven, eight = ready.local_path(7, "nul", 101), ready.local_path(8, "two", 101)
+    ready.apply(wire(ready.me, seven))
+    ready.apply(wire(ready.me, seven, eight, active=8))
+    written: list[str] = []
+    _record_stores("lanes", ready.steering._tables.lanes, written)
+    ready.apply(wire(ready.me, eight))
+    assert written == ["lanes=0", "lanes=0"]
+    assert talk(stage) == (3, 3)
+
+
+def _record_stores(name: str, words: MappedWords, written: list[str]) -> None:
+    store = words.store
+
+    def recording(index: int, word: int) -> None:
+        written.append(name if word else f"{name}=0")
+        store(index, word)
+
+    words.store = recording  # type: ignore[method-assign]

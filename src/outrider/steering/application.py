@@ -1,5 +1,6 @@
 """Bringing the kernel's tables to a steering table, in the order that loses nothing (RECIPES C, orders of a switch).
 
+0. the return rows of a path that failed are gone before anything else (``pipeline.revoke``);
 1. fill slots: records that nothing names yet;
 2. return rows: where packets come out of appliances and tunnels, before any packet is sent there;
 3. words of the wires: each switch is one store;
@@ -10,9 +11,10 @@
 Each step compares first and writes only what differs, so the same table again writes nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from outrider.domain.wire import Direction
+from outrider.pipeline.revoke import Revoked
 from outrider.pipeline.table import LaneRow, PathRow, SteeringTable, Step, WireRow
 from outrider.steering import layout
 from outrider.steering.arrays import MappedWords, fence
@@ -39,10 +41,13 @@ class _Rows:
                 self.written += 1
 
     def keep_only(self, wanted: Mapping[int, int]) -> None:
-        for index in self.now.keys() - wanted.keys():
-            self._words.store(index, 0)
-            del self.now[index]
-            self.written += 1
+        self.remove(self.now.keys() - wanted.keys())
+
+    def remove(self, indices: Iterable[int]) -> None:
+        for index in indices:
+            if self.now.pop(index, None) is not None:
+                self._words.store(index, 0)
+                self.written += 1
 
 
 class Application:
@@ -62,6 +67,12 @@ class Application:
     def writes(self) -> int:
         """How many records and words have been written so far."""
         return self._paths.filled + self._steps.filled + self._lanes.written + self._keys.written + self._switched
+
+    def revoke(self, rows: Revoked) -> None:
+        """Remove ``rows`` now: nothing that comes by them is marked any more, whatever else takes longer."""
+        self._lanes.remove([self._lane_index(row) for row in rows.lanes])
+        self._keys.remove([row.tunnel_id for row in rows.keys])
+        fence()
 
     def apply(self, table: SteeringTable) -> None:
         """Make the kernel's tables say what ``table`` says. Raises ``TableFull`` before anything is switched."""

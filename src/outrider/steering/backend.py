@@ -14,6 +14,7 @@ from pathlib import Path
 from outrider.domain.guest import VnicId
 from outrider.domain.observation import Condition, Count, WireCounters
 from outrider.domain.wire import Direction
+from outrider.pipeline.revoke import find_revoked
 from outrider.pipeline.table import SteeringTable
 from outrider.steering import counting, guards, layout, tables
 from outrider.steering.application import Application
@@ -147,9 +148,11 @@ class EbpfSteering:
     def apply(self, table: SteeringTable) -> None:
         """Bring the kernel's tables to ``table`` in the order that loses nothing (returns first, removals last).
 
-        Raises ``TableFull`` before anything is switched.
+        A path that is given up while it is active loses its returns before anything else happens. Raises
+        ``TableFull`` before anything is switched.
         """
         with self._lock:
+            self._application.revoke(find_revoked(self._table, table))
             self._vnics = {row.vnic: row.ifindex for row in table.wires}
             self._application.apply(table)
             self._table = table
