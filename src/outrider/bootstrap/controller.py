@@ -1,7 +1,12 @@
 """The controller as a process: a store, the planning loop, and the API on a Unix socket."""
 
 import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from socket import AF_UNIX, SOCK_STREAM
+from socket import socket as Socket
 
 import uvicorn
 
@@ -42,21 +47,42 @@ async def serve_controller(state_dir: Path, socket: Path) -> None:
 class _Server(uvicorn.Server):
     """Leaves signals to the process that hosts it."""
 
-    def install_signal_handlers(self) -> None:
-        return
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
-async def _serve_api(app: object, socket: Path) -> None:
+def listen_for_root(path: Path) -> Socket:
+    """A listening Unix socket at ``path`` that only its owner may open: whoever reaches the API decides what passes.
+
+    Made here because uvicorn's own would be open to every user of the machine. Takes the place of a socket that a
+    dead controller left. Raises ``CannotRun``.
+    """
+    listening = Socket(AF_UNIX, SOCK_STREAM)
+    former = os.umask(0o177)
+    try:
+        path.unlink(missing_ok=True)
+        listening.bind(str(path))
+    except OSError as error:
+        listening.close()
+        raise CannotRun(f"cannot listen at {path}: {error.strerror or error}") from error
+    finally:
+        os.umask(former)
+    listening.listen(128)
+    return listening
+
+
+async def _serve_api(app: object, path: Path) -> None:
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]  # FastAPI is an ASGI application; uvicorn's own type is a union of callables
-        uds=str(socket),
         log_level="warning",
         access_log=False,
         lifespan="off",
         timeout_graceful_shutdown=1,
     )
     server = _Server(config)
-    try:
-        await server.serve()
-    finally:
-        server.should_exit = True
+    with listen_for_root(path) as listening:
+        try:
+            await server.serve(sockets=[listening])
+        finally:
+            server.should_exit = True
