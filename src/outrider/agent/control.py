@@ -6,14 +6,15 @@ open the socket (root) may do anything here that root may do anyway.
 
 import asyncio
 import json
+import socket
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import structlog
 
 from outrider.agent.loop import AgentLoop, ArmingRefused, GuestUnknown
 
+BEGIN_DEADLINE_S = 4.0  # less than the hook's own
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 
 log = structlog.get_logger("agent")
@@ -23,10 +24,10 @@ Trace = Callable[[int, str, bytes], list[str]]
 
 
 class ControlSocket:
-    """Answers on ``path`` while it runs. ``trace`` asks the live programs about a packet."""
+    """Answers on ``listening`` while it runs. ``trace`` asks the live programs about a packet."""
 
-    def __init__(self, path: Path, loop: AgentLoop, trace: Trace) -> None:
-        self._path, self._loop, self._trace = path, loop, trace
+    def __init__(self, listening: socket.socket, loop: AgentLoop, trace: Trace) -> None:
+        self._listening, self._loop, self._trace = listening, loop, trace
         self._operations: dict[str, Callable[[Request], Awaitable[Request]]] = {
             "arm": self._arm,
             "changed": self._changed,
@@ -36,11 +37,8 @@ class ControlSocket:
         }
 
     async def run(self) -> None:
-        """Serve until cancelled; takes over a socket file that a dead agent left."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.unlink(missing_ok=True)
-        server = await asyncio.start_unix_server(self._serve, str(self._path), limit=MAX_REQUEST_BYTES)
-        self._path.chmod(0o600)
+        """Serve until cancelled."""
+        server = await asyncio.start_unix_server(self._serve, sock=self._listening, limit=MAX_REQUEST_BYTES)
         async with server:
             await server.serve_forever()
 
@@ -64,7 +62,11 @@ class ControlSocket:
         except (ValueError, KeyError, TypeError):
             return {"ok": False, "error": f"not a request; known operations: {', '.join(self._operations)}"}
         try:
+            async with asyncio.timeout(BEGIN_DEADLINE_S):
+                await self._loop.begun.wait()
             return {"ok": True, **await operation(request)}
+        except TimeoutError:
+            reason = f"the agent of {self._loop.config.server} is still starting"
         except GuestUnknown as error:
             reason = f"no guest {error} on {self._loop.config.server}"
         except KeyError as error:

@@ -3,6 +3,7 @@
 Every write goes to a new file that then takes the old one's place, so that a crash leaves one or the other whole.
 """
 
+import fcntl
 import json
 import os
 from collections.abc import Sequence
@@ -27,10 +28,18 @@ class AgentFiles:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = (directory / "lock").open("w")
         self._intent = directory / "intent.json"
         self._guests = directory / "guests.json"
         self._released = directory / "released.json"
         self._audit = directory / "audit.log"
+
+    def lock(self) -> None:
+        """Keep other agents out for as long as this process lives. Raises ``BlockingIOError`` when one is in.
+
+        Two agents of one server would undo each other's tables.
+        """
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def last_intent(self) -> IntentMessage | None:
         """The intent last saved; None when there is none. Raises ``BadMessage`` for one that cannot be read."""

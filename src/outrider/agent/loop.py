@@ -100,6 +100,7 @@ class AgentLoop:
         self._released = files.released()
         self._remembered = files.last_guests()
         self.observation: ServerObservation | None = None
+        self.begun = asyncio.Event()  # set when every adapter has looked: a round before that would undo what runs
         self.reported = asyncio.Event()  # set when ``observation`` has been made anew
 
     def look_again(self) -> None:
@@ -112,6 +113,7 @@ class AgentLoop:
         try:
             await self._appliances.start(self.look_again)
             await self._hypervisor.start(self.look_again)
+            self.begun.set()
             while True:
                 self._round_or_trouble()
                 await self._wait_for_a_look(LOOK_EVERY_S)

@@ -12,7 +12,7 @@ from outrider.agent.control import ControlSocket
 from outrider.agent.files import AgentFiles
 from outrider.agent.loop import AgentConfig, AgentLoop
 from outrider.appliances.local import LocalAppliances
-from outrider.bootstrap.process import CannotRun, run_until_stopped
+from outrider.bootstrap.process import CannotRun, listen_for_root, run_until_stopped
 from outrider.hypervisors.combined import CombinedHypervisor, Member
 from outrider.hypervisors.containers import ContainerHypervisor
 from outrider.hypervisors.libvirt import LibvirtHypervisor
@@ -53,9 +53,12 @@ async def serve_agent(options: AgentOptions) -> None:
         raise CannotRun(f"--controller {options.controller}: only unix:PATH is known")
     files = AgentFiles(options.state_dir)
     try:
+        files.lock()
         accepted = files.last_intent()
     except BadMessage as error:
         raise CannotRun(f"the saved intent cannot be read, remove it to begin without: {error}") from error
+    except BlockingIOError as error:
+        raise CannotRun(f"another agent runs here: it has locked {options.state_dir}") from error
     instance = new_instance()
     session = AgentSession(options.server, instance, accepted)
     steering = EbpfSteering(options.server, cache_dir=options.cache_dir)
@@ -83,7 +86,7 @@ async def serve_agent(options: AgentOptions) -> None:
         PortRefused,
     )
     connection = ControllerConnection(socket, instance, loop, session, files)
-    control = ControlSocket(options.hook_socket, loop, steering.trace)
+    control = ControlSocket(listen_for_root(options.hook_socket), loop, steering.trace)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(loop.run())
         tasks.create_task(connection.run())

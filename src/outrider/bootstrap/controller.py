@@ -1,17 +1,14 @@
 """The controller as a process: a store, the planning loop, and the API on a Unix socket."""
 
 import asyncio
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from socket import AF_UNIX, SOCK_STREAM
-from socket import socket as Socket
 
 import uvicorn
 
 from outrider.api.app import create_app
-from outrider.bootstrap.process import CannotRun, run_until_stopped
+from outrider.bootstrap.process import CannotRun, listen_for_root, run_until_stopped
 from outrider.controller.loop import ControllerLoop
 from outrider.controller.memory import ControllerMemory
 from outrider.controller.service import ControllerService
@@ -50,26 +47,6 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
-
-
-def listen_for_root(path: Path) -> Socket:
-    """A listening Unix socket at ``path`` that only its owner may open: whoever reaches the API decides what passes.
-
-    Made here because uvicorn's own would be open to every user of the machine. Takes the place of a socket that a
-    dead controller left. Raises ``CannotRun``.
-    """
-    listening = Socket(AF_UNIX, SOCK_STREAM)
-    former = os.umask(0o177)
-    try:
-        path.unlink(missing_ok=True)
-        listening.bind(str(path))
-    except OSError as error:
-        listening.close()
-        raise CannotRun(f"cannot listen at {path}: {error.strerror or error}") from error
-    finally:
-        os.umask(former)
-    listening.listen(128)
-    return listening
 
 
 async def _serve_api(app: object, path: Path) -> None:

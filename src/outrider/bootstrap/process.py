@@ -5,7 +5,11 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from socket import AF_UNIX, SOCK_STREAM
+from socket import socket as Socket
 
 import structlog
 
@@ -29,6 +33,34 @@ def configure_logging() -> None:
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
     )
+
+
+def listen_for_root(path: Path) -> Socket:
+    """A listening Unix socket at ``path`` that only its owner may open: whoever reaches it decides what passes.
+
+    Made here because others' ways leave it open to every user, or for a moment. Takes the place of a socket that a
+    dead controller left. Raises ``CannotRun``.
+    """
+    listening = Socket(AF_UNIX, SOCK_STREAM)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        with _umask(0o177):
+            listening.bind(str(path))
+    except OSError as error:
+        listening.close()
+        raise CannotRun(f"cannot listen at {path}: {error.strerror or error}") from error
+    listening.listen(128)
+    return listening
+
+
+@contextmanager
+def _umask(mask: int) -> Iterator[None]:
+    former = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(former)
 
 
 def run_until_stopped(main: Coroutine[object, object, None]) -> int:
