@@ -2,6 +2,7 @@
 
 - ``ports``: what it needs from the world, as protocols
 - ``resolve``: which interface is whose (pure)
+- ``arming``: which ports are armed, which were refused
 - ``timeline``: when things were first seen so
 - ``loop``: one look at everything and its correction
 - ``connection``: the session with the controller

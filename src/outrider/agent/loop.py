@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from outrider.agent.arming import PortArming
 from outrider.agent.files import AgentFiles
 from outrider.agent.ports import Appliances, Hypervisor, Links, PortRefused, Steering
-from outrider.agent.resolve import VnicPort, is_armed_on_sight, resolve_ports, with_existing_ports
+from outrider.agent.resolve import VnicPort, resolve_ports, with_existing_ports
 from outrider.agent.timeline import Timeline, WireTimes
 from outrider.domain.guest import GuestState, VnicId
 from outrider.domain.intent import ServerIntent
@@ -87,11 +88,8 @@ class AgentLoop:
         self.session = session
         self._files = files
         self._links, self._hypervisor, self._appliances, self._steering = links, hypervisor, appliances, steering
-        self._port_refused = port_refused
+        self._arming = PortArming(steering, port_refused, config.arm_patterns)
         self._timeline = Timeline()
-        self._refusals: dict[str, str] = {}
-        self._armed: set[int] = set()
-        self._received_before: dict[int, int] = {}  # by ifindex: frames a port had received in a former life
         self._applied = _Applied(session.intent)
         self._look = asyncio.Event()
         self._guarded_tunnel: tuple[int, int] | None = None
@@ -139,8 +137,8 @@ class AgentLoop:
         guests = self._guests()
         found = resolve_ports(guests, ports)
         for entry in found:
-            self._arm(entry.port)
-        found = [entry for entry in found if entry.port.name not in self._refusals]
+            self._arming.arm(entry.port)
+        found = [entry for entry in found if entry.port.name not in self._arming.refusals]
         if self.session.accepted is not None:  # nobody has said that what runs here is not wanted
             self._appliances.apply(self.session.intent.appliances)
         self._apply(found, ports)
@@ -166,34 +164,8 @@ class AgentLoop:
     # -- arming
 
     def _port_appeared(self, port: PortObservation) -> None:
-        # A port that left and came back before the next look has its old number and none of our programs.
-        self._armed.discard(port.ifindex)
-        self._received_before.pop(port.ifindex, None)
-        self._note_former_life(port)
-        if is_armed_on_sight(port, self.config.arm_patterns):
-            self._arm(port)
+        if self._arming.appeared(port):
             self.look_again()
-
-    def _note_former_life(self, port: PortObservation) -> None:
-        """A port that was moved here brings its counters along, and comes down: nothing was received here yet.
-
-        One that is up when first seen may have received all it counts before anyone looked.
-        """
-        self._received_before.setdefault(port.ifindex, 0 if port.up else port.rx_packets)
-
-    def _arm(self, port: PortObservation) -> None:
-        self._note_former_life(port)
-        if port.ifindex in self._armed:
-            return
-        try:
-            self._steering.arm(port.ifindex)
-        except self._port_refused as refusal:
-            if self._refusals.get(port.name) != str(refusal):
-                log.warning("port refused", port=port.name, reason=str(refusal))
-            self._refusals[port.name] = str(refusal)
-            return
-        self._refusals.pop(port.name, None)
-        self._armed.add(port.ifindex)
 
     def announce(self, description: str) -> GuestObservation:
         """Take in a guest from the start hook; see ``arm_guest``. Raises ``ArmingRefused``."""
@@ -250,8 +222,8 @@ class AgentLoop:
         """What ``guest`` still lacks, None when it may run. Raises ``ArmingRefused`` for what waiting cannot mend."""
         armed = {entry.vnic for entry in self._applied.ports}
         for vnic in guest.vnics:
-            if vnic.port in self._refusals:
-                raise ArmingRefused(f"guest {guest.name}: port {vnic.port}: {self._refusals[vnic.port]}")
+            if vnic.port in self._arming.refusals:
+                raise ArmingRefused(f"guest {guest.name}: port {vnic.port}: {self._arming.refusals[vnic.port]}")
             if VnicId(guest.uuid, vnic.mac) not in armed:
                 return f"port {vnic.port} of vnic {vnic.mac} does not exist"
         return None
@@ -298,19 +270,13 @@ class AgentLoop:
         if times.armed_at is None:
             times.armed_at = now
             first = self._steering.wire_counters(entry.vnic).frames("first_egress")
-            received = entry.port.rx_packets - self._received_before[entry.port.ifindex]
-            times.frames_before_arming = max(0, received - first)
+            times.frames_before_arming = max(0, self._arming.received_here(entry.port) - first)
         if times.running_at is None and entry.guest.state is GuestState.RUNNING:
             times.running_at = now
 
     def _forget(self, ports: Mapping[str, PortObservation], found: list[VnicPort]) -> None:
         self._timeline.forget_all_but({entry.vnic for entry in found})
-        existing = {port.ifindex for port in ports.values()}
-        self._armed &= existing
-        for ifindex in self._received_before.keys() - existing:
-            del self._received_before[ifindex]
-        for name in set(self._refusals) - set(ports):
-            del self._refusals[name]
+        self._arming.forget_all_but(ports)
 
     def _verify_now_and_then(self) -> None:
         """However many rounds there are, attachments are read again every ``LOOK_EVERY_S``."""
@@ -332,7 +298,7 @@ class AgentLoop:
             underlay.mtu if underlay else 0,
             self.config.appliance_slots,
             intent.generation,
-            guests=with_existing_ports(guests, ports, self._refusals),
+            guests=with_existing_ports(guests, ports, self._arming.refusals),
             wires=tuple(self._observe_wire(entry, rows[entry.vnic]) for entry in self._applied.ports),
             services=tuple(ServiceObservation(row.path, row.appliance) for row in self._applied.table.services),
             appliances=tuple(self._appliances.snapshot()),

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from fnmatch import fnmatch
 
 from outrider.domain.guest import VnicId
 from outrider.domain.observation import GuestObservation, PortObservation, VnicObservation
@@ -49,8 +48,3 @@ def _as_reported(
         return replace(vnic, port=None)
     refused = vnic.refused or refusals.get(vnic.port)
     return replace(vnic, refused=refused)
-
-
-def is_armed_on_sight(port: PortObservation, patterns: Iterable[str]) -> bool:
-    """True for an interface whose name says that it is a guest's, whoever that may turn out to be."""
-    return any(fnmatch(port.name, pattern) for pattern in patterns)
