@@ -93,6 +93,7 @@ class ApplianceLife:
         self._counters: dict[str, Count] = {}
         self._counting_trouble = ""
         self._failures_in_a_row = 0
+        self._last_failure = ""
         self._refused_digest: str | None = None
         self._look_again = asyncio.Event()
         self._interrupted: asyncio.Future[Any] | None = None
@@ -184,7 +185,7 @@ class ApplianceLife:
             self._record, intent=self._wanted, attempts=self._record.attempts + 1, process=None, ready_at=None,
             proven_digest=None,
         ))  # fmt: skip
-        self._enter(ApplianceState.CREATING)
+        self._enter(ApplianceState.CREATING, self._former_failure())
         await self._in_thread(self._launch)
         await self._first_proof(deadline)
 
@@ -225,7 +226,7 @@ class ApplianceLife:
     # ------------------------------------------------------------------ proving
 
     async def _first_proof(self, deadline: float) -> None:
-        self._enter(ApplianceState.PROVING)
+        self._enter(ApplianceState.PROVING, self._former_failure())
         intent = self._wanted
         if intent.appliance_class.format is ApplianceFormat.VM:
             await self._give_first_rules(deadline, intent)
@@ -359,10 +360,17 @@ class ApplianceLife:
         self._note(replace(self._record, ready_at=None, proven_digest=None))
         # Said first, done second: the agent may revoke the returns while the process still ends.
         self._enter(ApplianceState.FAILED, reason)
+        self._last_failure = reason
         try:
             await self._in_thread(self._take_down)
         except (PortTrouble, ProcessTrouble) as error:
             self._enter(ApplianceState.FAILED, f"{reason}; and it cannot be taken down: {error}")
+
+    def _former_failure(self) -> str:
+        """Why this is not the first attempt: an operator who looks between two failures must see it too."""
+        if not self._last_failure:
+            return ""
+        return f"attempt {self._record.attempts}; the one before: {self._last_failure}"
 
     async def _pause(self) -> None:
         pause_s = min(FIRST_PAUSE_S * 2 ** (self._failures_in_a_row - 1), LONGEST_PAUSE_S)
