@@ -26,6 +26,8 @@ _KIND, _OPTIONS = 1, 2
 _BPF_FD, _BPF_NAME, _BPF_FLAGS, _BPF_ID = 6, 7, 8, 11
 _DIRECT_ACTION = 1
 _PREFERENCE, _HANDLE, _ALL_PROTOCOLS = 1, 1, 0x0300  # ETH_P_ALL in network order
+# The filter's name tells the next agent whether the qdisc below it was made for it, and so goes with it.
+_NAME, _NAME_ON_OUR_QDISC = "outrider", "outrider+clsact"
 _TCMSG = struct.Struct("<BBHiIII")
 
 
@@ -35,6 +37,7 @@ class _Filter:
     preference: int
     handle: int
     protocol: int
+    name: str
 
 
 class ClsactHooks:
@@ -43,7 +46,7 @@ class ClsactHooks:
     kind = "clsact"
 
     def __init__(self) -> None:
-        self._created: set[int] = set()  # ports on which the qdisc is ours to remove
+        self._created: set[int] = set()  # ports whose qdisc is ours to remove, until a filter's name says so
 
     def check(self, ifindex: int) -> None:
         """Make sure the port has a clsact qdisc; raises ``PortRefused`` when it has ``ingress`` instead."""
@@ -71,21 +74,25 @@ class ClsactHooks:
 
     def attach_first(self, ifindex: int, is_ingress: bool, fd: int) -> None:
         """Attach at the first preference."""
-        taken = {(found.preference, found.handle) for found in _filters(ifindex, is_ingress)}
+        there = _filters(ifindex, is_ingress)
+        taken = {(found.preference, found.handle) for found in there}
         handle = next(number for number in range(_HANDLE, 1 << 16) if (_PREFERENCE, number) not in taken)
-        put(ifindex, is_ingress, fd, _PREFERENCE, handle, _CREATE | _EXCL)
+        names = {found.name for found in (*there, *_filters(ifindex, not is_ingress))}
+        is_our_qdisc = ifindex in self._created or _NAME_ON_OUR_QDISC in names
+        name = _NAME_ON_OUR_QDISC if is_our_qdisc else _NAME
+        put(ifindex, is_ingress, fd, _PREFERENCE, handle, _CREATE | _EXCL, name)
+        self._created.discard(ifindex)
 
     def replace(self, ifindex: int, is_ingress: bool, fd: int, former_id: int) -> None:
         """Exchange a program in its place."""
         former = _find(ifindex, is_ingress, former_id)
-        put(ifindex, is_ingress, fd, former.preference, former.handle, _CREATE | _REPLACE)
+        put(ifindex, is_ingress, fd, former.preference, former.handle, _CREATE | _REPLACE, former.name)
 
     def detach(self, ifindex: int, is_ingress: bool, program_id: int) -> None:
         """Delete the filter; with the last one also the qdisc, when it was made for ours."""
         found = _find(ifindex, is_ingress, program_id)
         _ask(_DELTFILTER, 0, _filter_header(ifindex, is_ingress, found.preference, found.handle) + _kind_bpf())
-        if ifindex in self._created and not _has_filters(ifindex):
-            self._created.discard(ifindex)
+        if found.name == _NAME_ON_OUR_QDISC and not _has_filters(ifindex):
             _ask(_DELQDISC, 0, _TCMSG.pack(0, 0, 0, ifindex, _CLSACT_HANDLE, _CLSACT, 0))
 
 
@@ -98,12 +105,18 @@ def require_exists(ifindex: int) -> None:
 
 
 def put(
-    ifindex: int, is_ingress: bool, fd: int, preference: int, handle: int = 1, flags: int = _CREATE | _EXCL
+    ifindex: int,
+    is_ingress: bool,
+    fd: int,
+    preference: int,
+    handle: int = 1,
+    flags: int = _CREATE | _EXCL,
+    name: str = _NAME,
 ) -> None:
     """Put a program on a port's clsact qdisc as a direct-action filter. Raises ``OSError``."""
     options = (
         _attribute(_BPF_FD, struct.pack("<I", fd))
-        + _attribute(_BPF_NAME, b"outrider\0")
+        + _attribute(_BPF_NAME, name.encode() + b"\0")
         + _attribute(_BPF_FLAGS, struct.pack("<I", _DIRECT_ACTION))
     )
     header = _filter_header(ifindex, is_ingress, preference, handle)
@@ -133,7 +146,8 @@ def _filters(ifindex: int, is_ingress: bool) -> list[_Filter]:
         options = dict(_attributes(attributes.get(_OPTIONS, b"")))
         if attributes.get(_KIND) == b"bpf\0" and _BPF_ID in options:
             number = struct.unpack("<I", options[_BPF_ID])[0]
-            found.append(_Filter(number, info >> 16, handle, info & 0xFFFF))
+            name = options.get(_BPF_NAME, b"").rstrip(b"\0").decode()
+            found.append(_Filter(number, info >> 16, handle, info & 0xFFFF, name))
     return found
 
 

@@ -4,21 +4,22 @@ The stage and the servers are those of the steering tests, so a scenario here as
 attached where is asked of ``tc`` and of the kernel, not of the backend that says it attached it.
 """
 
-import contextlib
 import errno
 import os
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from outrider.domain.guest import VnicId
+from outrider.domain.intent import WireIntent
+from outrider.pipeline.table import SteeringTable
 from outrider.steering import syscall
 from outrider.steering.layout import PROGRAM_PREFIX
-from steering.servers import Server
+from steering.servers import Server, wire
 from steering.stage import Stage, inside
 
 PROGRAMS = Path("/programs")
@@ -27,35 +28,66 @@ _PROG_GET_NEXT_ID = 11  # enum bpf_cmd
 GUEST, CLIENT = "g1", "c200"
 
 
+@dataclass
+class World:
+    """One server with guest ``g1``, client ``c200`` on its fabric and the appliance ``nul``, built once for a boot.
+
+    Emulated, a world takes seconds to build, so scenarios share it: each says first how the wire is to be, and asks
+    for what was counted since then.
+    """
+
+    hooks: str
+
+    def __post_init__(self) -> None:
+        self.stage = Stage()
+        self.server = Server(self.stage, "s1", PROGRAMS)
+        self.me = self.server.add_guest(1)
+        self.server.add_client()
+        self.server.add_appliance("nul")
+
+    def put_on_path(self, lane: int) -> SteeringTable:
+        """The wire takes a local path through the appliance on ``lane``; counting begins."""
+        return self.put(wire(self.me, self.server.local_path(1, "nul", lane)))
+
+    def put(self, intent: WireIntent | None, **more: Any) -> SteeringTable:
+        """The wire is as ``intent`` says (None: nobody has said anything); counting begins."""
+        table = self.server.apply(*([intent] if intent else []), **more)
+        self._before = self._counts()
+        return table
+
+    def counted(self) -> dict[str, int]:
+        """Frames since the wire was put as it is: of the wire, of the ports by ``in-…`` and ``out-…``, and drops."""
+        return {name: frames - self._before[name] for name, frames in self._counts().items()}
+
+    def counted_when(self, done: Callable[[dict[str, int]], bool], within_s: float = 5.0) -> dict[str, int]:
+        """``counted`` as soon as ``done`` agrees, or as it is at the deadline: the caller asserts."""
+        deadline = time.monotonic() + within_s
+        while not done(counted := self.counted()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return counted
+
+    def _counts(self) -> dict[str, int]:
+        steering = self.server.steering
+        counts = dict(steering.wire_counters(self.me).counts)
+        for side in ("in", "out"):
+            at_port = steering.appliance_counters(self.server.ifindex(f"nul-{side}"))
+            counts |= {f"{side}-{name}": count for name, count in at_port.items()}
+        counts |= {f"drop-{name}": count for name, count in steering.drops().items()}
+        return {name: count.frames for name, count in counts.items()}
+
+    def close(self) -> None:
+        """Nothing is left of it."""
+        self.server.steering.close()
+        self.stage.close()
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One question. ``play`` is given the kind of hooks expected, asserts, and returns what it measured."""
+    """One question. ``play`` asserts in the world it is given, and returns what it measured."""
 
     name: str
-    play: Callable[[str], dict[str, Any] | None]
+    play: Callable[[World], dict[str, Any] | None]
     only: str | None = None
-
-
-@contextlib.contextmanager
-def stage_set() -> Iterator[Stage]:
-    """A stage that is gone afterwards."""
-    stage = Stage()
-    try:
-        yield stage
-    finally:
-        stage.close()
-
-
-@contextlib.contextmanager
-def server_with_guest(arm: bool = True) -> Iterator[tuple[Stage, Server, VnicId]]:
-    """A server with guest ``g1``, client ``c200`` on its fabric, and the appliance ``nul`` guarded."""
-    with stage_set() as stage:
-        server = Server(stage, "s1", PROGRAMS)
-        me = server.add_guest(1, arm=arm)
-        server.add_client()
-        server.add_appliance("nul")
-        yield stage, server, me
-        server.steering.close()
 
 
 # -- questions to the kernel
@@ -77,7 +109,8 @@ def program_name(number: int) -> str:
 
 def programs_of_ours() -> list[str]:
     """Names of all programs of ours that the kernel still has, attached or not."""
-    names, number = [], 0
+    number = 0
+    names: list[str] = []
     while True:
         try:
             _, answer = syscall.bpf(_PROG_GET_NEXT_ID, struct.pack("<II", number, 0))  # type: ignore[arg-type]
@@ -115,31 +148,31 @@ def qdiscs(server: Server, port: str) -> list[str]:
 
 
 def stream(stage: Stage, size: int, address: str = "10.9.0.200") -> bytes:
-    """Send ``size`` bytes over TCP from the guest to the client at ``address``; what arrived there."""
+    """Send ``size`` bytes over TCP from the guest to the client at ``address``; what arrived there.
+
+    Raises ``TimeoutError`` when nothing moves for ten seconds.
+    """
     with inside(stage.namespace(CLIENT)):
         listener = socket.create_server((address, 7000))
-    received = bytearray()
-
-    def take() -> None:
-        connection, _ = listener.accept()
-        with connection:
-            connection.settimeout(10)
-            while data := connection.recv(1 << 16):
-                received.extend(data)
-
-    listener.settimeout(10)
-    reader = threading.Thread(target=take)
-    reader.start()
     with inside(stage.namespace(GUEST)):
         sender = socket.socket()
-    with sender, listener:
-        # Not create_connection, which asks the resolver, and with it for encodings that are not in this small world.
-        sender.settimeout(10)
+    with listener, sender:
+        for end in (listener, sender):
+            end.settimeout(10)
         sender.connect((address, 7000))
-        sender.sendall(pattern(size))
-        sender.shutdown(socket.SHUT_WR)
-        reader.join(15)
-    return bytes(received)
+        receiver, _ = listener.accept()
+        receiver.settimeout(10)
+        sending = threading.Thread(target=_send_all, args=(sender, pattern(size)))
+        sending.start()
+        with receiver:
+            received = b"".join(iter(lambda: receiver.recv(1 << 16), b""))
+        sending.join()
+    return received
+
+
+def _send_all(sender: socket.socket, data: bytes) -> None:
+    sender.sendall(data)
+    sender.shutdown(socket.SHUT_WR)
 
 
 def pattern(size: int) -> bytes:
