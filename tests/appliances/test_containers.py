@@ -2,6 +2,8 @@
 
 import os
 import signal
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from appliance_server import RULES, Server, appliance, ready, seen, until
@@ -14,6 +16,7 @@ pytestmark = pytest.mark.system
 
 @pytest.mark.parametrize(("image", "rules"), [("bridge-null", None), ("suricata-ips", RULES)])
 async def test_it_is_proved_and_retired_without_a_trace(server: Server, image: str, rules: RuleSet | None) -> None:
+    dead_before = zombies()
     agent = await server.agent()
     agent.apply([appliance(image=image, rules=rules)])
     found = await ready(agent)
@@ -26,6 +29,18 @@ async def test_it_is_proved_and_retired_without_a_trace(server: Server, image: s
     await until(lambda: not agent.snapshot(), 10)
     assert agent.ports("a-1") is None
     assert server.left_behind() == []
+    assert zombies() == dead_before, "an agent lives for months: what it started it also buries"
+
+
+def zombies() -> set[int]:
+    """This process's children that ended and were not waited for (fields 3 and 4 of proc_pid_stat(5))."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            if state == "Z" and int(parent) == os.getpid():
+                found.add(int(stat.parent.name))
+    return found
 
 
 async def test_a_new_agent_adopts_what_runs(server: Server) -> None:

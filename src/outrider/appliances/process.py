@@ -80,9 +80,12 @@ class ProcessId:
         self._reap()
 
     def _reap(self) -> None:
-        # Only the agent that started it is its parent; after adoption the namespace's first process reaps it.
+        # Only the agent that started it is its parent; after adoption the namespace's first process reaps it. A
+        # process whose first thread is a zombie cannot be reaped before its other threads have ended too.
+        deadline = time.monotonic() + _GONE_WITHIN_S
         with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.pid, os.WNOHANG)
+            while os.waitpid(self.pid, os.WNOHANG)[0] == 0 and time.monotonic() < deadline:
+                time.sleep(0.002)
 
 
 class ExitWatch:
