@@ -51,8 +51,9 @@ def test_on_the_kernel(boots: Mapping[str, Boot], series: str, scenario: str):
 
 
 @pytest.mark.parametrize("series", HOOKS)
-def test_the_machine_ran_the_kernel_asked_for_to_its_end(boots: Mapping[str, Boot], series: str):
+def test_the_machine_ran_the_kernel_asked_for_to_its_end(boots: Mapping[str, Boot], series: str, record_property):
     made = boots[series]
+    record_property("boot_to_power_off_s", round(made.seconds, 1))
     up = made.result("machine", "up")
     assert up is not None and up["kernel"].startswith(f"{series}."), made.console[-2000:]
     assert made.result("machine", "done") is not None, made.console[-2000:]

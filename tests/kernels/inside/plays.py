@@ -20,12 +20,21 @@ from outrider.pipeline.table import SteeringTable
 from outrider.steering import syscall
 from outrider.steering.layout import PROGRAM_PREFIX
 from steering.servers import Server, wire
-from steering.stage import Stage, inside
+from steering.stage import Stage, inside, run
 
 PROGRAMS = Path("/programs")
 CLSACT, TCX = "clsact", "tcx"
 _PROG_GET_NEXT_ID = 11  # enum bpf_cmd
 GUEST, CLIENT = "g1", "c200"
+
+
+class QuickStage(Stage):
+    """A stage that steps into a namespace itself: ``ip netns exec`` mounts a sysfs each time, slow when emulated."""
+
+    def sh(self, name: str, command: str) -> str:
+        """Run a command line in a namespace."""
+        with inside(self.namespace(name)):
+            return run("sh", "-c", command)
 
 
 @dataclass
@@ -39,7 +48,7 @@ class World:
     hooks: str
 
     def __post_init__(self) -> None:
-        self.stage = Stage()
+        self.stage = QuickStage()
         self.server = Server(self.stage, "s1", PROGRAMS)
         self.me = self.server.add_guest(1)
         self.server.add_client()
