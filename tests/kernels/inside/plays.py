@@ -168,6 +168,7 @@ def stream(stage: Stage, size: int, address: str = "10.9.0.200") -> bytes:
     with listener, sender:
         for end in (listener, sender):
             end.settimeout(10)
+        # Not create_connection, which asks the resolver, and with it for encodings that are not in this small world.
         sender.connect((address, 7000))
         receiver, _ = listener.accept()
         receiver.settimeout(10)
