@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from stations import Machine, cable, machine_maker
@@ -64,6 +65,22 @@ def furnish(world: World) -> World:
     return world
 
 
+def wait_until_silent(pid: int, at_least: int, within_s: float = 20.0) -> None:
+    """Wait until a namespace has sent ``at_least`` packets and, for a quarter of a second, no more."""
+    deadline, last = time.monotonic() + within_s, -1
+    while (now := packets_sent(pid)) < at_least or now != last:
+        assert time.monotonic() < deadline, f"{now} of {at_least} packets sent in {within_s} s"
+        last = now
+        time.sleep(0.25)
+
+
+def packets_sent(pid: int) -> int:
+    """What the interfaces of the process's namespace have sent, loopback left out (field 10 of /proc/net/dev)."""
+    lines = Path(f"/proc/{pid}/net/dev").read_text().splitlines()[2:]
+    rows = [line.replace(":", " ").split() for line in lines]
+    return sum(int(row[10]) for row in rows if row[0] != "lo")
+
+
 def measure(world: World, flow: Flow = ECHO, meanwhile: Callable[[], None] = lambda: None) -> PhaseAccount:
     """What the accounting says of one flow, with ``meanwhile`` called half-way through."""
     run = Run(os.urandom(8))
@@ -73,7 +90,7 @@ def measure(world: World, flow: Flow = ECHO, meanwhile: Callable[[], None] = lam
     half = flow.limit / flow.rate / 2
     time.sleep(half)
     meanwhile()
-    time.sleep(half + 0.2)
+    wait_until_silent(world.client.pid, at_least=flow.limit)
     log = traffic.stop()
     captured = capture.stop()
     assert captured.dropped == 0
